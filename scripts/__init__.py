@@ -1,0 +1,1 @@
+"""Who asks: the `docmill` command line, the simulator, the benches."""

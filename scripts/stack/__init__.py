@@ -1,0 +1,1 @@
+"""The servers and processes that one `docmill` command starts for itself."""

@@ -1,0 +1,1 @@
+"""The nouns: job, call, fault, verdict. Frozen values without behaviour that reaches outside."""

@@ -1,0 +1,1 @@
+"""Who carries out: the Celery app, its pool and transport, and one module for each foreign thing."""
