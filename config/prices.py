@@ -1,0 +1,129 @@
+"""What a token costs: a local overrides file first, then the `genai-prices` package, else unknown.
+
+The arithmetic is in `tasks.rules.pricing`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from config.files import first_problem, read_toml
+
+SHIPPED = Path(__file__).with_name("prices.toml")
+
+
+class Price(BaseModel):
+    """One model's price in US dollars per million tokens, as published; see `source` and `version` for by whom."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cache_write_5m: Decimal = Field(ge=0)
+    cache_write_1h: Decimal = Field(ge=0)
+    cache_read: Decimal = Field(ge=0)
+    long_prompt_tokens: int | None = Field(default=None, gt=0)
+    """Prompts above so many tokens (cached ones included) pay `long_prompt_factor` on every token, answers too."""
+    long_prompt_factor: Decimal = Field(default=Decimal(1), ge=0)
+    batch_factor: Decimal = Field(default=Decimal("0.5"), ge=0)
+    us_only_factor: Decimal = Field(default=Decimal("1.1"), ge=0)
+    source: str = "overrides"
+    version: str = ""
+
+
+class UnknownPrice(LookupError):
+    """A model nobody gave us a price for: its calls cost an unknown amount, which is not zero."""
+
+
+class Override(Price):
+    """An entry of the overrides file: a price, the models it is for, and when it holds."""
+
+    models: str = Field(min_length=1)
+    """Glob over model ids."""
+    valid_from: datetime = datetime.min.replace(tzinfo=UTC)
+    valid_until: datetime = datetime.max.replace(tzinfo=UTC)
+    """First moment it no longer holds."""
+
+    def fits(self, model: str, at: datetime) -> bool:
+        """Whether this entry prices `model` at the moment `at`, which must carry a time zone."""
+        return fnmatchcase(model, self.models) and self.valid_from <= at < self.valid_until
+
+
+class OverridesFile(BaseModel):
+    """A whole overrides file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str = ""
+    price: tuple[Override, ...] = ()
+
+
+class PriceBook:
+    """Prices by model and moment. Looking one up again on the same day costs a dictionary access."""
+
+    def __init__(self, files: tuple[OverridesFile, ...] = ()) -> None:
+        self._entries = tuple(
+            entry.model_copy(update={"version": file.version}) for file in files for entry in file.price
+        )
+        self._known: dict[tuple[str, datetime], Price] = {}
+
+    def price(self, model: str, at: datetime) -> Price:
+        """The price of `model` at the moment `at` (with time zone). Raises `UnknownPrice`."""
+        hour = at.replace(minute=0, second=0, microsecond=0)  # published prices change on the hour
+        found = self._known.get((model, hour))
+        if found is None:
+            found = self._known[model, hour] = self._look_up(model, hour)
+        return found
+
+    def _look_up(self, model: str, at: datetime) -> Price:
+        for entry in self._entries:
+            if entry.fits(model, at):
+                return entry
+        return _from_genai_prices(model, at)
+
+
+def _from_genai_prices(model: str, at: datetime) -> Price:
+    """The published price by the `genai-prices` data in its wheel; nothing is fetched. Raises `UnknownPrice`."""
+    import genai_prices  # 0.3 s of import that a process without calls need not pay
+
+    try:
+        # One token: we want the rates; the sum is ours, exact and in integers.
+        rates = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=1), model, provider_id="anthropic", genai_request_timestamp=at
+        ).model_price
+    except LookupError:
+        raise UnknownPrice(f"no price for model {model!r}: add it to prices.toml in your DOCMILL_HOME") from None
+
+    def rate(unit: str) -> Decimal:
+        value: Any = getattr(rates, unit, None)
+        if not isinstance(value, Decimal | int):  # tiers and gaps have no one rate: an override must say
+            raise UnknownPrice(f"model {model!r} has no single {unit!r}: add it to prices.toml in your DOCMILL_HOME")
+        return Decimal(value)
+
+    return Price(
+        input=rate("input_mtok"),
+        output=rate("output_mtok"),
+        cache_write_5m=rate("cache_write_mtok"),
+        cache_write_1h=rate("cache_write_1h_mtok"),
+        cache_read=rate("cache_read_mtok"),
+        source="genai-prices",
+        version=genai_prices.__version__,
+    )
+
+
+def load_prices(home: Path) -> PriceBook:
+    """The price book: `home/prices.toml` first, then the shipped overrides. Raises `BadConfig`."""
+    return PriceBook(tuple(_read(path) for path in (home / "prices.toml", SHIPPED) if path.exists()))
+
+
+def _read(path: Path) -> OverridesFile:
+    try:
+        return OverridesFile.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise first_problem(path, error) from None

@@ -1,0 +1,72 @@
+"""What a process is told from outside: environment variables, read once when it starts and passed down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`DOCMILL_*` variables, and the two the Anthropic SDK reads. Every default works on a bare laptop."""
+
+    model_config = SettingsConfigDict(env_prefix="DOCMILL_", frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".docmill")
+    """Data folder: the SQLite ledger, the embedded broker's files, your own recipes, prices and catalogue."""
+
+    database_url: str = ""
+    """SQLAlchemy URL of the ledger. Empty means SQLite in `home`; PostgreSQL is `postgresql://user@host/name`."""
+
+    redis_url: SecretStr = SecretStr("")
+    """Broker. Empty means the embedded Valkey that `docmill run` and `docmill up` start."""
+
+    anthropic_api_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("anthropic_api_key", "ANTHROPIC_API_KEY")
+    )
+    """Empty means the simulator answers, and every answer is marked synthetic."""
+
+    anthropic_base_url: str = Field(
+        default="", validation_alias=AliasChoices("anthropic_base_url", "ANTHROPIC_BASE_URL")
+    )
+    """Empty means Anthropic's own address, or the simulator's where there is no key."""
+
+    connect_timeout_s: float = Field(default=5, gt=0)
+    """Longest wait for a connection to Claude."""
+
+    silence_timeout_s: float = Field(default=30, gt=0)
+    """Longest wait without a byte from Claude. The whole call has its own deadline, from max_tokens."""
+
+    max_attempts: int = Field(default=5, ge=1)
+    """Tries that count before a job becomes a dead letter. Being told to wait (429, 529) is not a try."""
+
+    max_throttles: int = Field(default=200, ge=1)
+    """Times one job may be told to wait before it becomes a dead letter."""
+
+    drain_timeout_s: float = Field(default=30, ge=0)
+    """Grace at SIGTERM: calls that end within it are kept, the others go back to their lane."""
+
+    visibility_timeout_s: float = Field(default=30, gt=0)
+    """How soon the broker hands out the messages of a worker that died. A living worker refreshes its own."""
+
+    owner_timeout_s: float = Field(default=15, gt=0)
+    """A worker not seen in the ledger for so long has lost its jobs. It reports itself every third of this."""
+
+    log_level: str = "INFO"
+    """Level of our own log lines, which carry ids and numbers and never a document's text."""
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL with the driver we ship: psycopg for PostgreSQL, the standard library's for SQLite."""
+        if not self.database_url:
+            return f"sqlite:///{self.home / 'ledger.sqlite3'}"
+        for short in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(short):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(short)
+        return self.database_url
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator stands in for Claude: no key, and no address of one's own."""
+        return not self.anthropic_api_key.get_secret_value() and not self.anthropic_base_url

@@ -1,0 +1,142 @@
+"""Why an attempt failed, sorted by what we can do about it.
+
+A fault says what it saw in ids and numbers. It never carries an SDK exception, a key or a document's text, so it may
+be logged, pickled and stored.
+"""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """Why an attempt failed."""
+
+    possibly_billed = False
+    """Whether Claude may have charged for the answer we did not get."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Describe the fault.
+
+        Args:
+            message: One line with the thing and the number.
+            status: HTTP status, None where there was no response.
+            code: `error.type` of the API, or its more exact `error_code`.
+            request_id: The API's name for the request.
+            retry_after_s: How long the server asked us to wait; None when it did not say.
+        """
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.status, self.code, self.request_id, self.retry_after_s)
+
+    @property
+    def kind(self) -> str:
+        """The fault's name in the ledger and in logs."""
+        return type(self).__name__
+
+
+def _rebuild(
+    kind: type[Fault],
+    message: str,
+    status: int | None,
+    code: str | None,
+    request_id: str | None,
+    retry_after_s: float | None,
+) -> Fault:
+    return kind(message, status=status, code=code, request_id=request_id, retry_after_s=retry_after_s)
+
+
+class Transient(Fault):
+    """Worth another attempt."""
+
+
+class ServerFailed(Transient):
+    """The API failed: 500, 502, 504 and their kind. Not billed."""
+
+
+class Interrupted(Transient):
+    """The answer was cut off, or was no answer, after the request had gone out."""
+
+    possibly_billed = True
+
+
+class TimedOut(Transient):
+    """Silence, or our own deadline, after the request had gone out."""
+
+    possibly_billed = True
+
+
+class BadOutput(Transient):
+    """The answer breaks the recipe's contract. It was paid for."""
+
+
+class Throttled(Fault):
+    """We are told to wait: nobody's attempt."""
+
+
+class RateLimited(Throttled):
+    """429: over the requests or tokens per minute."""
+
+
+class Overloaded(Throttled):
+    """529 or 503, or the connection was refused before anything was sent."""
+
+
+class Congested(Throttled):
+    """Our own connection pool was full; the API never saw the request."""
+
+
+class Blocked(Fault):
+    """Nothing in the job's power: a person or a date must come first. Nobody's attempt."""
+
+
+class SpendCap(Blocked):
+    """The organization's spending limit is reached."""
+
+
+class BillingStopped(Blocked):
+    """402, or no prepaid credit."""
+
+
+class Unauthorized(Blocked):
+    """401, 403, or an organization on hold."""
+
+
+class UnknownModel(Blocked):
+    """404 for the model of the route."""
+
+
+class Permanent(Fault):
+    """Would fail again the same way."""
+
+
+class Rejected(Permanent):
+    """400 or 422: the request is wrong."""
+
+
+class TooLong(Permanent):
+    """More than the model, or the API, takes in one request."""
+
+
+class Refused(Permanent):
+    """Claude declined to answer. It was paid for."""
+
+
+class Truncated(Permanent):
+    """The answer reached max_tokens. It was paid for."""
+
+
+class EmptyDocument(Permanent):
+    """Nothing in the document to ask about."""

@@ -1,0 +1,108 @@
+"""A job and the states it goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from config.catalogue import Complexity
+from config.recipe import Recipe
+
+
+class JobState(StrEnum):
+    """Where a job is. `DONE`, `DEAD` and `CANCELLED` are ends."""
+
+    QUEUED = "queued"
+    """Its message is in a lane, or about to be."""
+    RUNNING = "running"
+    """A worker has claimed it."""
+    WAITING = "waiting"
+    """A retry is in the delayed set."""
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class Step(StrEnum):
+    """What moves a job from one state to the next."""
+
+    CLAIM = "claim"
+    SETTLE = "settle"
+    """A right answer is stored."""
+    DELAY = "delay"
+    BURY = "bury"
+    HAND_BACK = "hand_back"
+    """The worker stops, or died, before the answer."""
+    CANCEL = "cancel"
+
+
+_WAYS: Mapping[tuple[JobState, Step], JobState] = {
+    (JobState.QUEUED, Step.CLAIM): JobState.RUNNING,
+    (JobState.WAITING, Step.CLAIM): JobState.RUNNING,
+    (JobState.RUNNING, Step.SETTLE): JobState.DONE,
+    (JobState.RUNNING, Step.DELAY): JobState.WAITING,
+    (JobState.RUNNING, Step.BURY): JobState.DEAD,
+    (JobState.RUNNING, Step.HAND_BACK): JobState.QUEUED,
+    (JobState.QUEUED, Step.CANCEL): JobState.CANCELLED,
+    (JobState.WAITING, Step.CANCEL): JobState.CANCELLED,
+    (JobState.RUNNING, Step.CANCEL): JobState.CANCELLED,
+}
+
+
+class WrongStep(ValueError):
+    """A step that the job's state has no way out by."""
+
+
+def advance(state: JobState, step: Step) -> JobState:
+    """The state after `step`. Raises `WrongStep` when there is no such way."""
+    try:
+        return _WAYS[state, step]
+    except KeyError:
+        raise WrongStep(f"a {state.value} job cannot {step.value}") from None
+
+
+def sources(step: Step) -> tuple[JobState, ...]:
+    """The states that `step` may be taken from: the guard of its UPDATE."""
+    return tuple(state for state, way in _WAYS if way is step)
+
+
+ENDED = frozenset({JobState.DONE, JobState.DEAD, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What Claude is asked about: text, or a PDF as it is when it has no text of its own."""
+
+    hash: str
+    """SHA-256 of the bytes as they were submitted, in hex."""
+    name: str
+    """What the submitter called it: a path, or the id of a JSONL line."""
+    text: str | None
+    pdf: bytes | None = field(default=None, repr=False)
+    pages: int | None = None
+    """Of a PDF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One document, one recipe, one complexity; as claimed by a worker."""
+
+    id: str
+    token: str
+    """Proof of this claim: who does not hold it may not move the job."""
+    generation: int
+    """Counts the messages sent for this job: an older message loses the claim."""
+    attempt: int
+    """Tries that counted, before this one."""
+    throttles: int
+    """Times it was told to wait, which are not tries."""
+    complexity: Complexity
+    model: str | None
+    """Model asked for by the submitter; None leaves it to the complexity."""
+    recipe: Recipe
+    values: Mapping[str, str]
+    """The submitter's values for the recipe's parameters."""
+    document: Document
+    queued_ms: int
+    """From its last publication to this claim."""
