@@ -18,6 +18,10 @@ from tasks.model.job import Job
 from tasks.model.verdict import Verdict
 
 
+class LedgerUnavailable(Exception):
+    """The database did not answer for so long that the message had better wait in the broker."""
+
+
 class Claude(Protocol):
     """The far side of the wire."""
 
@@ -28,14 +32,15 @@ class Claude(Protocol):
 class Ledger(Protocol):
     """Where a job's state, its calls and their cost are true.
 
-    Each method returns once its rows are committed. Writes of many jobs share a transaction.
+    Each method returns once its rows are committed, and raises `LedgerUnavailable` when that cannot be had. Writes of
+    many jobs share a transaction.
     """
 
     async def claim(self, job_id: str, generation: int) -> Job | None:
         """Take a queued or waiting job; None when another message, worker or person was faster."""
 
-    async def sending(self, call: Call, shell: str) -> None:
-        """Write the intent of a call, and the prompt's shell under its hash, before the request goes out."""
+    async def sending(self, call: Call, route: Route, shell: str) -> None:
+        """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request."""
 
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:
         """Record the call's end and move the job by the verdict, in one transaction.

@@ -39,6 +39,8 @@ class Route:
     """Whether the answer is streamed: a plain call is silent until its end, so it could not be told from a hang."""
     deadline_s: float
     """Wall clock for the whole call."""
+    disable_thinking: bool = False
+    """Told to models that would think, and bill it as output, unless asked not to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ class RateLimited(Throttled):
 
 
 class Overloaded(Throttled):
-    """529 or 503, or the connection was refused before anything was sent."""
+    """529 or 503: too much for the API just now."""
 
 
-class Congested(Throttled):
-    """Our own connection pool was full; the API never saw the request."""
+class Unreachable(Throttled):
+    """No connection, or none free in our own pool: the API never saw the request."""
 
 
 class Blocked(Fault):
@@ -140,3 +140,7 @@ class Truncated(Permanent):
 
 class EmptyDocument(Permanent):
     """Nothing in the document to ask about."""
+
+
+class Broken(Permanent):
+    """A bug of ours; the log has the place."""

@@ -1,0 +1,179 @@
+"""One job, top to bottom: claim, route, prompt, call, contract, verdict.
+
+Rules decide, `World` carries out. The Celery task at the end is the whole of what Celery knows about documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from celery import Task, shared_task
+
+from config.prices import UnknownPrice
+from tasks.model.call import Answer, Call, CallState, Prompt, Route
+from tasks.model.fault import Broken, Fault
+from tasks.model.job import Job
+from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from tasks.ports import LedgerUnavailable, World, world
+from tasks.rules.contract import read
+from tasks.rules.pricing import cost_nanousd, estimate_nanousd
+from tasks.rules.prompting import shell_hash, write_prompt
+from tasks.rules.routing import choose
+from tasks.rules.verdict import judge
+
+TASK_NAME = "docmill.document"
+LEDGER_WAIT_S = 10
+"""Before a message is tried again that found no ledger to ask."""
+
+log = structlog.get_logger("docmill.document")
+
+
+async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
+    """One try at a job: at most one call, and what follows from it. A `Fault` ends as a verdict too."""
+    call: Call | None = None
+    try:
+        route = choose(job, here.catalogue, here.settings.silence_timeout_s)
+        prompt = write_prompt(job.document, job.recipe, job.values)
+        call = open_call(job, route, prompt, here)
+        await here.ledger.sending(call, route, prompt.shell)
+        answer = await here.claude.ask(prompt, route)
+        call = answered(call, answer, here)
+        return Done(read(answer, job.recipe)), call
+    except Fault as fault:
+        return verdict_on(fault, job, here), call and failed(call, fault)
+    except asyncio.CancelledError:
+        # A stopping worker or a cancelled job. The ledger tells which: it hands back only what is still running.
+        await asyncio.shield(here.ledger.hand_back(job, call and interrupted(call)))
+        raise
+    except LedgerUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bug of ours must end as a dead letter, not as a lost message
+        broken = Broken(f"internal error: {type(error).__name__} at {place_of(error)}")
+        log.error("job.broken", job=job.id, error=broken.message)  # noqa: TRY400 - a traceback quotes the document
+        return Bury(broken), call and failed(call, broken)
+
+
+def place_of(error: Exception) -> str:
+    """File and line that raised. The exception's own message stays out: it may quote the document."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+def verdict_on(fault: Fault, job: Job, here: World) -> Verdict:
+    """What follows from a fault in this job."""
+    return judge(
+        fault,
+        attempt=job.attempt,
+        throttles=job.throttles,
+        max_attempts=here.settings.max_attempts,
+        max_throttles=here.settings.max_throttles,
+        draw=here.draw(),
+    )
+
+
+def open_call(job: Job, route: Route, prompt: Prompt, here: World) -> Call:
+    """The intent of a call, with what it would cost at most."""
+    try:
+        price = here.prices.price(route.model, here.now())
+        estimate = estimate_nanousd(prompt.characters, route.max_tokens, price)
+    except UnknownPrice:
+        estimate = None
+    return Call(
+        id=here.new_id("c"),
+        job_id=job.id,
+        attempt=job.attempt,
+        generation=job.generation,
+        model=route.model,
+        max_tokens=route.max_tokens,
+        shell_hash=shell_hash(prompt.shell),
+        document_hash=job.document.hash,
+        queued_ms=job.queued_ms,
+        estimate_nanousd=estimate,
+    )
+
+
+def answered(call: Call, answer: Answer, here: World) -> Call:
+    """The call with its answer and cost. A model without a price leaves the cost unknown."""
+    try:
+        price = here.prices.price(call.model, here.now())
+    except UnknownPrice as error:
+        log.warning("price.unknown", model=call.model, error=str(error))
+        price = None
+    return replace(
+        call,
+        state=CallState.ANSWERED,
+        usage=answer.usage,
+        cost_nanousd=cost_nanousd(answer.usage, price) if price else None,
+        price_source=price.source if price else None,
+        price_version=price.version if price else None,
+        request_id=answer.request_id,
+        status=200,
+        stop_reason=answer.stop_reason,
+        first_byte_ms=answer.first_byte_ms,
+        total_ms=answer.total_ms,
+        synthetic=answer.synthetic,
+        text=answer.text,
+    )
+
+
+def failed(call: Call, fault: Fault) -> Call:
+    """The call with its fault. One that has its answer keeps it: it was paid for, whatever it is worth."""
+    if call.state is CallState.ANSWERED:
+        return replace(call, fault=fault.kind)
+    billed = fault.possibly_billed
+    return replace(
+        call,
+        state=CallState.UNKNOWN if billed else CallState.FAILED,
+        cost_nanousd=None if billed else 0,
+        fault=fault.kind,
+        status=fault.status,
+        request_id=fault.request_id,
+    )
+
+
+def interrupted(call: Call) -> Call:
+    """The call of an attempt that was cancelled: without its answer we cannot tell what it cost."""
+    return call if call.state is CallState.ANSWERED else replace(call, state=CallState.UNKNOWN, fault="Cancelled")
+
+
+def report(job: Job, call: Call | None, verdict: Verdict) -> None:
+    """One log line for a finished attempt: ids and numbers."""
+    fields: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "verdict": type(verdict).__name__.lower()}
+    if call is not None:
+        fields |= {"model": call.model, "cost_nanousd": call.cost_nanousd, "ms": call.total_ms}
+    if isinstance(verdict, RetryIn | Bury):
+        fields |= {"fault": verdict.fault.kind, "error": verdict.fault.message, "status": verdict.fault.status}
+    log.info("attempt.finished", **fields)
+
+
+@shared_task(bind=True, name=TASK_NAME, max_retries=None, acks_late=True, ignore_result=True)
+async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
+    """Answer one document. The message carries ids only; the ledger says what they mean."""
+    here = world()
+    try:
+        job = await here.ledger.claim(job_id, generation)
+        if job is None:
+            return "overtaken"
+        verdict, call = await attempt(job, here)
+        await asyncio.shield(here.ledger.settle(job, call, verdict))
+    except LedgerUnavailable as error:
+        log.warning("ledger.unavailable", job=job_id, error=str(error))
+        raise await retry(self, job_id, generation, LEDGER_WAIT_S) from None
+    report(job, call, verdict)
+    if isinstance(verdict, RetryIn):
+        raise await retry(self, job_id, generation + 1, verdict.seconds, verdict.fault) from None
+    return type(verdict).__name__.lower()
+
+
+async def retry(
+    task: Task[Any, Any], job_id: str, generation: int, wait_s: float, fault: Fault | None = None
+) -> Exception:
+    """Publish the job's next message, to be delivered after `wait_s`, and return what Celery wants raised."""
+    return await asyncio.to_thread(
+        task.retry, args=(job_id, generation), kwargs={}, exc=fault, countdown=wait_s, throw=False
+    )
