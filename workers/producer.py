@@ -1,9 +1,9 @@
 """Submitting documents, and reading their results: the part of docmill that other programs call.
 
-    from workers.producer import Producer
+    from workers.producer import Producer, Wish
 
     with Producer.open() as docmill:
-        receipt = docmill.submit(["letters/"], recipe="summarize")
+        receipt = docmill.submit(["letters/"], Wish(recipe="summarize"))
         for result in docmill.results(receipt.submission_id):
             print(result.name, result.state, result.output)
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from config.catalogue import Catalogue, Complexity, load_catalogue
 from config.recipe import Recipe, load_recipes
@@ -113,12 +113,12 @@ class Producer:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    def submit(self, names: Sequence[str], **wish: Any) -> Receipt:
-        """Submit files, folders, globs or JSONL files by name; `wish` are the fields of `Wish`.
+    def submit(self, names: Sequence[str], wish: Wish | None = None) -> Receipt:
+        """Submit files, folders, globs or JSONL files by name.
 
         Raises `BadSource` or `BadRequest` before anything is stored, `BrokerRefused` when the broker takes nothing.
         """
-        return self.submit_documents(read_many(find(names)), Wish(**wish), source=", ".join(names))
+        return self.submit_documents(read_many(find(names)), wish or Wish(), source=", ".join(names))
 
     def submit_documents(
         self,
