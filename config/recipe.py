@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -60,7 +59,7 @@ class Recipe(BaseModel):
         """Names the submitter must give a value for, such as `question`."""
         return frozenset(PLACEHOLDER.findall(self.instruction))
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """SHA-256 of everything that is sent or checked, in hex."""
         said = self.model_dump_json(exclude={"description", "complexity"})
