@@ -1,0 +1,184 @@
+"""The Claude edge against the simulator over HTTP: answers, faults, and nothing secret in either."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from scripts.simulator.process import SimulatorProcess
+from scripts.stack.valkey import free_port
+from tasks.model import fault as faults
+from tasks.model.call import Prompt
+from tasks.model.fault import Fault
+from tasks.rules.prompting import write_prompt
+from tests.values import SORT, SUMMARIZE, a_document, a_route
+from workers.claude import ClaudeClient
+
+KEY = "sk-planted-key"
+SECRET = "PLANTED-TEXT"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess(seed=7) as running:
+        yield running
+
+
+def client_of(url: str, *, silence_s: float = 30, key: str = KEY, connections: int = 50) -> ClaudeClient:
+    settings = Settings(silence_timeout_s=silence_s, connect_timeout_s=1)
+    return ClaudeClient(settings, base_url=url, api_key=SecretStr(key), connections=connections)
+
+
+@pytest.fixture
+async def claude(simulator: SimulatorProcess) -> AsyncIterator[ClaudeClient]:
+    async with client_of(simulator.url, silence_s=1) as client:
+        yield client
+
+
+def prompt_of(text: str) -> Prompt:
+    return write_prompt(a_document(f"{SECRET} {text}"), SUMMARIZE, {})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_carries_what_was_billed(
+    claude: ClaudeClient, simulator: SimulatorProcess, stream: bool
+) -> None:
+    answer = await claude.ask(prompt_of(f"a letter {stream}"), a_route(stream=stream))
+    (row,) = [row for row in simulator.rows() if row["request_id"] == answer.request_id]
+    assert answer.text
+    assert answer.stop_reason == "end_turn"
+    assert answer.synthetic
+    assert (answer.usage.input, answer.usage.output) == (row["usage"]["input_tokens"], row["usage"]["output_tokens"])
+    assert 0 <= answer.first_byte_ms <= answer.total_ms
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_schema_is_kept(claude: ClaudeClient, stream: bool) -> None:
+    prompt = write_prompt(a_document("a letter"), SORT, {})
+    answer = await claude.ask(prompt, a_route(stream=stream))
+    assert answer.text.startswith("{")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("marker", "kind", "retry_after_s"),
+    [
+        ("429:7", faults.RateLimited, 7.0),
+        ("429_bare", faults.RateLimited, None),
+        ("ramp:9", faults.RateLimited, 9.0),
+        ("spend_cap", faults.SpendCap, None),
+        ("contract_cap", faults.SpendCap, None),
+        ("usage_limit", faults.SpendCap, None),
+        ("credit", faults.BillingStopped, None),
+        ("402", faults.BillingStopped, None),
+        ("on_hold", faults.Unauthorized, None),
+        ("401", faults.Unauthorized, None),
+        ("403", faults.Unauthorized, None),
+        ("404", faults.UnknownModel, None),
+        ("413", faults.TooLong, None),
+        ("too_long", faults.TooLong, None),
+        ("bad_pdf", faults.ServerFailed, None),
+        ("400", faults.Rejected, None),
+        ("500", faults.ServerFailed, None),
+        ("502", faults.ServerFailed, None),
+        ("503", faults.Overloaded, None),
+        ("504", faults.ServerFailed, None),
+        ("529", faults.Overloaded, None),
+        ("error_event", faults.Overloaded, None),
+        ("cut", faults.Interrupted, None),
+        ("silent_end", faults.Interrupted, None),
+        ("html200", faults.Interrupted, None),
+        ("badjson", faults.Interrupted, None),
+        ("hang", faults.TimedOut, None),
+    ],
+)
+async def test_every_failure_is_one_of_our_faults(
+    claude: ClaudeClient, marker: str, kind: type[Fault], retry_after_s: float | None, stream: bool
+) -> None:
+    with pytest.raises(Fault) as caught:
+        await claude.ask(prompt_of(f"{{{{sim:{marker}}}}}"), a_route(stream=stream))
+    assert type(caught.value) is kind
+    if retry_after_s is not None:
+        assert caught.value.retry_after_s == retry_after_s
+    assert_nothing_secret(caught.value)
+
+
+def assert_nothing_secret(fault: Fault) -> None:
+    """Neither the key nor the document is in the fault, its pickle, its traceback's text or behind it."""
+    assert fault.__cause__ is None
+    assert fault.__context__ is None
+    seen = repr(fault) + repr(pickle.dumps(fault)) + "".join(traceback.format_exception(fault)) + repr(vars(fault))
+    assert KEY not in seen
+    assert SECRET not in seen
+
+
+async def test_a_refusal_and_a_cut_answer_are_paid_for(claude: ClaudeClient) -> None:
+    refused = await claude.ask(prompt_of("{{sim:refusal}}"), a_route())
+    assert refused.stop_reason == "refusal"
+    truncated = await claude.ask(prompt_of("{{sim:truncated}}"), a_route(stream=True))
+    assert truncated.stop_reason == "max_tokens"
+    assert min(refused.usage.input, truncated.usage.output) > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_deadline_is_wall_clock_also_where_bytes_trickle(claude: ClaudeClient, stream: bool) -> None:
+    started = time.monotonic()
+    with pytest.raises(faults.TimedOut, match="within 1 s"):
+        await claude.ask(prompt_of("{{sim:trickle}}"), a_route(stream=stream, deadline_s=1.2))
+    assert time.monotonic() - started < 5
+
+
+async def test_a_bad_key_is_unauthorized(simulator: SimulatorProcess) -> None:
+    async with client_of(simulator.url, key="bad-key") as claude:
+        with pytest.raises(faults.Unauthorized):
+            await claude.ask(prompt_of("x"), a_route())
+
+
+async def test_a_refused_connection_was_never_sent() -> None:
+    async with client_of(f"http://127.0.0.1:{free_port()}") as claude:
+        with pytest.raises(faults.Unreachable) as caught:
+            await claude.ask(prompt_of("x"), a_route())
+    assert not caught.value.possibly_billed
+
+
+async def test_an_address_that_does_not_answer_was_never_sent() -> None:
+    with socket.socket() as full:  # its backlog is full, so that the kernel lets further connections wait
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        async with client_of(f"http://127.0.0.1:{full.getsockname()[1]}") as claude:
+            with pytest.raises(faults.Unreachable):
+                await claude.ask(prompt_of("x"), a_route())
+        for one in waiting:
+            one.close()
+
+
+async def test_a_connection_lost_after_the_request_may_have_been_billed() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server, client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as claude:
+        with pytest.raises(faults.Interrupted) as caught:
+            await claude.ask(prompt_of("x"), a_route())
+    assert caught.value.possibly_billed
+
+
+async def test_a_hundred_calls_at_once_keep_their_answers_apart(simulator: SimulatorProcess) -> None:
+    async with client_of(simulator.url, connections=100) as claude:
+        answers = await asyncio.gather(
+            *(claude.ask(prompt_of(f"{{{{sim:tokens:{n}}}}}"), a_route(stream=n % 2 == 0)) for n in range(20, 120))
+        )
+    assert [answer.usage.output for answer in answers] == list(range(20, 120))
