@@ -1,0 +1,1 @@
+"""Measurements: bounded runs that print numbers, each beside what it is compared with."""
