@@ -19,7 +19,7 @@ from tasks.model.call import Answer, Call, CallState, Prompt, Route
 from tasks.model.fault import Broken, Fault
 from tasks.model.job import Job
 from tasks.model.verdict import Bury, Done, RetryIn, Verdict
-from tasks.ports import LedgerUnavailable, World, world
+from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
 from tasks.rules.pricing import cost_nanousd, estimate_nanousd
 from tasks.rules.prompting import shell_hash, write_prompt
@@ -48,9 +48,9 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         return verdict_on(fault, job, here), call and failed(call, fault)
     except asyncio.CancelledError:
         # A stopping worker or a cancelled job. The ledger tells which: it hands back only what is still running.
-        await asyncio.shield(here.ledger.hand_back(job, call and interrupted(call)))
+        await here.ledger.hand_back(job, call and interrupted(call))
         raise
-    except LedgerUnavailable:
+    except (ClaimLost, LedgerUnavailable):
         raise
     except Exception as error:  # noqa: BLE001 - a bug of ours must end as a dead letter, not as a lost message
         broken = Broken(f"internal error: {type(error).__name__} at {place_of(error)}")
@@ -160,8 +160,10 @@ async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
         if job is None:
             return "overtaken"
         verdict, call = await attempt(job, here)
-        await asyncio.shield(here.ledger.settle(job, call, verdict))
-    except LedgerUnavailable as error:
+        await here.ledger.settle(job, call, verdict)
+    except ClaimLost:
+        return "overtaken"
+    except Exception as error:  # noqa: BLE001 - without the ledger's word the message must not be lost
         log.warning("ledger.unavailable", job=job_id, error=str(error))
         raise await retry(self, job_id, generation, LEDGER_WAIT_S) from None
     report(job, call, verdict)

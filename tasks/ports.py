@@ -22,6 +22,10 @@ class LedgerUnavailable(Exception):
     """The database did not answer for so long that the message had better wait in the broker."""
 
 
+class ClaimLost(Exception):
+    """The job is not this worker's any more: nothing may be sent for it."""
+
+
 class Claude(Protocol):
     """The far side of the wire."""
 
@@ -32,15 +36,18 @@ class Claude(Protocol):
 class Ledger(Protocol):
     """Where a job's state, its calls and their cost are true.
 
-    Each method returns once its rows are committed, and raises `LedgerUnavailable` when that cannot be had. Writes of
-    many jobs share a transaction.
+    Each method returns once its rows are committed, and raises `LedgerUnavailable` when that cannot be had. What was
+    asked is written even when the asking coroutine is cancelled. Writes of many jobs share a transaction.
     """
 
     async def claim(self, job_id: str, generation: int) -> Job | None:
         """Take a queued or waiting job; None when another message, worker or person was faster."""
 
     async def sending(self, call: Call, route: Route, shell: str) -> None:
-        """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request."""
+        """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request.
+
+        Raises `ClaimLost` when another worker or a person has the job by now.
+        """
 
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:
         """Record the call's end and move the job by the verdict, in one transaction.

@@ -47,7 +47,6 @@ def configuration() -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "worker_send_task_events": True,  # Flower shows nothing without
         "enable_utc": True,
         "timezone": "UTC",
     }

@@ -26,7 +26,7 @@ from config.settings import Settings
 from tasks.document import TASK_NAME
 from tasks.model.job import JobState
 from workers.app import app
-from workers.intake import Skipped, Taken, Unreadable, find, read_many
+from workers.intake import ReadDocument, Skipped, Taken, Unreadable, find, read_many
 from workers.ledger import (
     Added,
     Database,
@@ -197,7 +197,7 @@ class Producer:
                 hash=document.hash,
                 media_type=document.media_type,
                 content=document.content,
-                text=document.text,
+                text=None if _is_plain(document) else document.text,
                 pages=document.pages,
             ),
             recipe=recipe,
@@ -236,6 +236,11 @@ def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(values)
     while chunk := list(islice(rest, size)):
         yield chunk
+
+
+def _is_plain(document: ReadDocument) -> bool:
+    """Whether the text is the bytes as UTF-8, so that storing both would store it twice."""
+    return document.text is not None and document.text.encode() == document.content
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from config.prices import Price
 from tasks.model.call import Usage
@@ -17,7 +17,7 @@ CHARACTERS_PER_TOKEN = Decimal("3.0")
 def cost_nanousd(usage: Usage, price: Price, *, batch: bool = False, us_only: bool = False) -> int:
     """Cost of one call in nano-dollars.
 
-    The sum is exact; a fraction of a nano-dollar, which only fractional rates bring, is rounded half to even once,
+    The sum is exact; a fraction of a nano-dollar, which only fractional rates bring, is rounded half up once,
     at the end.
     """
     total = (
@@ -33,7 +33,7 @@ def cost_nanousd(usage: Usage, price: Price, *, batch: bool = False, us_only: bo
         total *= price.batch_factor
     if us_only:
         total *= price.us_only_factor
-    return int((total * NANOUSD_PER_TOKEN).to_integral_value(ROUND_HALF_EVEN))
+    return int((total * NANOUSD_PER_TOKEN).to_integral_value(ROUND_HALF_UP))
 
 
 def estimate_nanousd(characters: int, max_tokens: int, price: Price) -> int:
