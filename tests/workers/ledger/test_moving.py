@@ -1,0 +1,372 @@
+"""A job's way through a worker, on both databases: who may take which step when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+
+from config.recipe import Recipe
+from tasks.model.call import Call, CallState, Usage
+from tasks.model.fault import Overloaded, Rejected, ServerFailed
+from tasks.model.job import Job, JobState, Step, sources
+from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from tests.workers.ledger.samples import ROUTE, VALUES, answered, call_of, submit
+from workers.ledger import (
+    CostBy,
+    Database,
+    JobLine,
+    Spent,
+    Story,
+    cancel_jobs,
+    costs,
+    moving,
+    progress,
+    prompt,
+    results,
+    steps,
+    story,
+    summary,
+)
+from workers.ledger.moving import Claim, Owner, Recipes, Return, Sending, Settlement
+
+TIMEOUT_S = 15.0
+
+
+class Worker:
+    """A worker process's writes, one at a time, at a moment of the test's choosing."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.database = database
+        self.name = name
+        self.late = timedelta()
+        self._claims = 0
+        self.report()
+
+    def report(self) -> None:
+        at = self._now()
+        self.database.write(partial(moving.report, owner=Owner(self.name, "host", 1, at), at=at))
+
+    def claim(self, job_id: str, generation: int = 0) -> Job | None:
+        self._claims += 1
+        return self.repeat_claim(Claim(job_id, generation, f"{self.name}-{self._claims}"))
+
+    def repeat_claim(self, claim: Claim) -> Job | None:
+        at, name = self._now(), self.name
+        self.database.write(
+            partial(moving.claim, claims=[claim], owner=name, owner_timeout_s=TIMEOUT_S, at=at),
+        )
+        return self.database.read(partial(moving.claimed, claims=[claim], recipes=Recipes())).get(claim.token)
+
+    def must_claim(self, job_id: str, generation: int = 0) -> Job:
+        job = self.claim(job_id, generation)
+        assert job is not None
+        return job
+
+    def send(self, sending: Sending) -> bool:
+        write = partial(moving.sending, requests=[sending], owner=self.name, at=self._now())
+        return sending.call.id in self.database.write(write)
+
+    def settle(self, job: Job, verdict: Verdict, call: Call | None = None) -> bool:
+        settlement = Settlement(job, call, verdict)
+        return job.token in self.database.write(partial(moving.settle, settlements=[settlement], at=self._now()))
+
+    def hand_back(self, job: Job, call: Call | None = None) -> None:
+        back = Return(job.id, job.token, call)
+        self.database.write(partial(moving.hand_back, returns=[back], at=self._now()))
+
+    def _now(self) -> datetime:
+        return self.database.now() + self.late
+
+
+@pytest.fixture
+def worker(database: Database) -> Worker:
+    return Worker(database, "worker-a")
+
+
+def tell(database: Database, job_id: str) -> Story:
+    told = story(database, job_id)
+    assert told is not None
+    return told
+
+
+def kinds(told: Story) -> list[str]:
+    return [event.kind for event in told.events]
+
+
+def test_a_job_is_claimed_once_and_comes_with_everything_it_needs(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a letter"])
+    job = worker.must_claim(added.job_id)
+    assert job.document.text == "a letter"
+    assert job.document.name == "a letter.txt"
+    assert job.document.pdf is None
+    assert job.recipe.instruct(job.values) == "In ten words."
+    assert dict(job.values) == VALUES
+    assert 0 <= job.queued_ms < 60_000
+    assert worker.claim(added.job_id) is None
+    assert Worker(database, "worker-b").claim(added.job_id) is None
+
+
+@pytest.mark.parametrize("generation", [-1, 1])
+def test_a_message_of_another_generation_loses_the_claim(database: Database, worker: Worker, generation: int) -> None:
+    _, (added,) = submit(database, ["a"])
+    assert worker.claim(added.job_id, generation) is None
+    assert worker.claim("job-nobody") is None
+
+
+def test_a_claim_whose_commit_went_unanswered_is_found_when_it_is_repeated(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    claim = Claim(added.job_id, 0, "token")
+    first = worker.repeat_claim(claim)
+    assert first is not None
+    assert worker.repeat_claim(claim) == first
+    assert kinds(tell(database, added.job_id)) == ["created", "claimed"]
+
+
+def test_an_answer_ends_the_job_with_its_call_and_cost(database: Database, worker: Worker) -> None:
+    submission_id, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    assert worker.send(Sending(call, ROUTE, shell))
+    assert worker.settle(job, Done("out"), answered(call))
+    told = tell(database, job.id)
+    assert told.job.state is JobState.DONE
+    assert told.job.output == "out"
+    assert (told.job.route_model, told.job.route_reason) == (ROUTE.model, ROUTE.reason)
+    assert told.calls[0].usage == Usage(input=10, cache_read=7, output=5)
+    assert told.calls[0].text == "an answer"
+    assert told.calls[0].finished_at is not None
+    assert kinds(told) == ["created", "claimed", "done"]
+    (result,) = results(database, submission_id)
+    assert (result.state, result.output, result.attempts, result.metadata) == (JobState.DONE, "out", 1, {"n": 0})
+    assert result.spent == Spent(calls=1, cost_nanousd=123, synthetic_calls=1, usage=Usage(10, 0, 0, 7, 5, 0))
+    assert prompt(database, call.id) == {
+        "system": "You summarize.",
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "<document>\na\n</document>"},
+                    {"type": "text", "text": "In ten words."},
+                ],
+            }
+        ],
+        "output_schema": None,
+    }
+
+
+def test_settling_twice_keeps_the_first_verdict_and_says_it_was_ours(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    assert worker.settle(job, Done("first"))
+    assert worker.settle(job, Done("second"))
+    assert not worker.settle(job, Bury(Rejected("no")))
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.output) == (JobState.DONE, "first")
+    assert kinds(told) == ["created", "claimed", "done"]
+
+
+def test_a_retry_waits_for_its_time_and_its_own_message(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    fault = ServerFailed("500 from the API", status=500, code="api_error", request_id="req_9")
+    assert worker.settle(job, RetryIn(60, fault, counts=True))
+    assert worker.claim(job.id, 0) is None
+    assert worker.claim(job.id, 1) is None
+    told = tell(database, job.id)
+    assert told.job.state is JobState.WAITING
+    assert told.job.fault is not None
+    assert (told.job.fault.kind, told.job.fault.status, told.job.fault.request_id) == ("ServerFailed", 500, "req_9")
+    assert told.events[-1].detail["seconds"] == 60
+    worker.late = timedelta(seconds=61)
+    again = worker.must_claim(job.id, 1)
+    assert (again.attempt, again.throttles, again.generation) == (1, 0, 1)
+    assert again.queued_ms < 30_000  # from when it was due
+    assert worker.settle(again, Done("out"))
+    assert tell(database, job.id).job.fault is None
+
+
+def test_being_told_to_wait_is_not_an_attempt(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    worker.settle(job, RetryIn(0, Overloaded("529"), counts=False))
+    again = worker.must_claim(job.id, 1)
+    assert (again.attempt, again.throttles) == (0, 1)
+
+
+def test_a_dead_letter_keeps_its_reason(database: Database, worker: Worker) -> None:
+    submission_id, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    assert worker.settle(job, Bury(Rejected("400 for a reason", status=400, code="invalid_request_error")))
+    (result,) = results(database, submission_id)
+    assert result.state is JobState.DEAD
+    assert result.fault is not None
+    assert (result.fault.kind, result.fault.message, result.fault.code) == (
+        "Rejected",
+        "400 for a reason",
+        "invalid_request_error",
+    )
+    assert worker.claim(job.id) is None
+
+
+def test_a_job_handed_back_is_free_for_the_same_message(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(call, ROUTE, shell))
+    worker.hand_back(job, replace(call, state=CallState.UNKNOWN, fault="Cancelled"))
+    assert Worker(database, "worker-b").must_claim(job.id).attempt == 0
+    assert not worker.settle(job, Bury(Rejected("late")))
+    assert tell(database, job.id).calls[0].state is CallState.UNKNOWN
+
+
+def test_the_job_of_a_worker_not_seen_for_long_is_taken_over(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(call, ROUTE, shell))
+    other = Worker(database, "worker-b")
+    other.late = timedelta(seconds=TIMEOUT_S - 5)
+    assert other.claim(job.id) is None  # it was seen not long ago
+    other.late = timedelta(seconds=TIMEOUT_S + 5)
+    other.report()
+    taken = other.must_claim(job.id)
+    told = tell(database, job.id)
+    assert kinds(told) == ["created", "claimed", "worker_lost", "claimed"]
+    assert told.calls[0].state is CallState.UNKNOWN
+    assert not worker.send(Sending(replace(call, id="call-late"), ROUTE, shell))
+    assert not worker.settle(job, RetryIn(1, ServerFailed("late"), counts=True))
+    assert other.settle(taken, Done("out"))
+
+
+def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(call, ROUTE, shell))
+    other = Worker(database, "worker-b")
+    other.late = timedelta(seconds=TIMEOUT_S + 5)
+    other.report()
+    taken = other.must_claim(job.id)
+    second, _ = call_of(taken)
+    other.send(Sending(second, ROUTE, shell))
+    assert worker.settle(job, Done("late, and first"), answered(call))
+    assert not other.settle(taken, Done("too late"), answered(second))
+    told = tell(database, job.id)
+    assert told.job.output == "late, and first"
+    assert [line.cost_nanousd for line in told.calls] == [123, 123]
+
+
+def test_nothing_is_sent_for_a_cancelled_job_and_its_call_is_recorded_all_the_same(
+    database: Database, worker: Worker
+) -> None:
+    _, (added, other) = submit(database, ["a", "b"])
+    job, in_flight = worker.must_claim(added.job_id), worker.must_claim(other.job_id)
+    call, shell = call_of(in_flight)
+    worker.send(Sending(call, ROUTE, shell))
+    cancel_jobs(database, [job.id, in_flight.id])
+    assert not worker.send(Sending(call_of(job)[0], ROUTE, shell))
+    assert not worker.settle(in_flight, Done("out"), answered(call))
+    told = tell(database, in_flight.id)
+    assert (told.job.state, told.job.output, told.calls[0].cost_nanousd) == (JobState.CANCELLED, None, 123)
+
+
+def test_an_unknown_cost_is_counted_apart_and_is_not_zero(database: Database, worker: Worker) -> None:
+    submission_id, added = submit(database, ["a", "b", "c"])
+    for one, cost in zip(added, [100, None, 50], strict=True):
+        job = worker.must_claim(one.job_id)
+        call, shell = call_of(job)
+        worker.send(Sending(call, ROUTE, shell))
+        worker.settle(job, Done("out"), answered(call, cost_nanousd=cost))
+    total = summary(database, submission_id)
+    assert total is not None
+    assert total.states[JobState.DONE] == 3
+    assert (total.spent.cost_nanousd, total.spent.unknown_calls, total.spent.unknown_estimate_nanousd) == (150, 1, 900)
+    today = f"{database.now():%Y-%m-%d}"
+    groups = {by: costs(database, by) for by in CostBy}
+    assert {by: [line.group for line in lines] for by, lines in groups.items()} == {
+        CostBy.DAY: [today],
+        CostBy.MODEL: [ROUTE.model],
+        CostBy.RECIPE: ["summarize"],
+        CostBy.COMPLEXITY: ["low"],
+        CostBy.SUBMISSION: [submission_id],
+    }
+    assert all(line.spent == total.spent for lines in groups.values() for line in lines)
+    assert costs(database, CostBy.DAY, until=database.now() - timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("state", JobState)
+def test_a_step_is_taken_from_the_states_of_the_pure_machine_and_no_other(
+    database: Database, worker: Worker, step: Step, state: JobState
+) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = _bring_to(state, worker, added.job_id)
+    before = tell(database, added.job_id).job
+    _try(step, worker, job, before)
+    after = tell(database, added.job_id).job.state
+    assert after is (steps.target(step) if state in sources(step) else state)
+
+
+def _bring_to(state: JobState, worker: Worker, job_id: str) -> Job:
+    """Bring a fresh job to `state`; returns its last claim, or one that never was."""
+    job = worker.must_claim(job_id)
+    match state:
+        case JobState.QUEUED:
+            worker.hand_back(job)
+        case JobState.WAITING:
+            worker.settle(job, RetryIn(0, ServerFailed("500"), counts=True))
+        case JobState.DONE:
+            worker.settle(job, Done("out"))
+        case JobState.DEAD:
+            worker.settle(job, Bury(Rejected("400")))
+        case JobState.CANCELLED:
+            cancel_jobs(worker.database, [job_id])
+        case JobState.RUNNING:
+            pass
+    return job
+
+
+def _try(step: Step, worker: Worker, job: Job, line: JobLine) -> None:
+    """Take `step` with the right token and generation, so that only the state can be in the way."""
+    job = replace(job, generation=line.generation)
+    match step:
+        case Step.CLAIM:
+            worker.claim(job.id, line.generation)
+        case Step.SETTLE:
+            worker.settle(job, Done("again"))
+        case Step.DELAY:
+            worker.settle(job, RetryIn(0, ServerFailed("500"), counts=True))
+        case Step.BURY:
+            worker.settle(job, Bury(Rejected("400")))
+        case Step.HAND_BACK:
+            worker.hand_back(job)
+        case Step.CANCEL:
+            cancel_jobs(worker.database, [job.id])
+
+
+def test_a_group_takes_each_step_for_each_job(database: Database, worker: Worker) -> None:
+    submission_id, added = submit(database, [f"text {number}" for number in range(60)])
+    claims = [Claim(one.job_id, 0, f"token {one.job_id}") for one in added]
+    at = database.now()
+    database.write(partial(moving.claim, claims=claims, owner=worker.name, owner_timeout_s=TIMEOUT_S, at=at))
+    jobs = list(database.read(partial(moving.claimed, claims=claims, recipes=Recipes())).values())
+    assert len(jobs) == 60
+    verdicts: Sequence[Verdict] = [Done("out"), RetryIn(5, ServerFailed("500"), counts=True), Bury(Rejected("400"))]
+    settlements = [Settlement(job, None, verdicts[number % 3]) for number, job in enumerate(jobs)]
+    moved: Iterable[str] = database.write(partial(moving.settle, settlements=settlements, at=at))
+    assert set(moved) == {job.token for job in jobs}
+    counts = progress(database, submission_id)
+    assert {state: count for state, count in counts.items() if count} == dict.fromkeys(
+        (JobState.DONE, JobState.WAITING, JobState.DEAD), 20
+    )
+
+
+def test_a_recipe_is_the_one_it_was_submitted_with(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    recipe: Recipe = worker.must_claim(added.job_id).recipe
+    assert recipe.output_schema is None
+    assert recipe.name == "summarize"

@@ -1,0 +1,1 @@
+"""The steps of the schema, oldest first. `workers.ledger.migrating` takes them."""

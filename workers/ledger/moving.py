@@ -1,0 +1,319 @@
+"""A worker's writes, many jobs in one transaction: claim, sending, settle, hand back, and the sign of life.
+
+Every function may be run twice with the same values, as happens when the answer to a commit is lost: what it did the
+first time it finds again by the claim's token, or by the id of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete
+from sqlalchemy.dialects import postgresql, sqlite
+
+from config.catalogue import Complexity
+from config.recipe import Recipe
+from tasks.model.call import Call, CallState, Route
+from tasks.model.fault import Fault
+from tasks.model.job import Document, Job, Step
+from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from workers.ledger import steps
+from workers.ledger.tables import storable, workers
+
+CLOCK_SLACK = timedelta(seconds=1)
+"""A retry may come so much before its time by the ledger's clock: the broker waits by another one."""
+FORGET_WORKERS_AFTER = timedelta(days=1)
+"""A worker that has no row counts as lost, so old rows tell nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A worker process."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A wish to run a job. `token` is new for each."""
+
+    job_id: str
+    generation: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request about to go out."""
+
+    call: Call
+    route: Route
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an attempt."""
+
+    job: Job
+    call: Call | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A job that goes back to its lane unanswered."""
+
+    job_id: str
+    token: str
+    call: Call | None
+
+
+def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, owner_timeout_s: float, at: datetime) -> None:
+    """Take the jobs that are free, due and of the message's generation; `claimed` then finds the ones we got.
+
+    A job whose owner has not been seen for `owner_timeout_s` is handed back first, in that owner's name: its open calls
+    become unknown.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "id": each.job_id,
+            "generation": each.generation,
+            "token": each.token,
+            "owner": owner,
+            "at": at,
+            "due": at + CLOCK_SLACK,
+            "alive": at - timedelta(seconds=owner_timeout_s),
+        }
+        for each in claims
+    ]
+    won: dict[str, int] = dict(steps.CLAIM.run(connection, rows))
+    left = [row for row in rows if row["token"] not in won]
+    lost: dict[str, int] = dict(steps.HAND_BACK_LOST.run(connection, left))
+    if lost:
+        again = [row for row in left if row["id"] in lost]
+        steps.LOSE_CALLS.run(connection, [{"id": job_id, "at": at} for job_id in lost])
+        generations = {row["id"]: row["generation"] for row in again}
+        _tell(connection, [_event(job, at, "worker_lost", lost[job], generations[job]) for job in lost])
+        won.update(steps.CLAIM.run(connection, again))
+    _tell(
+        connection,
+        [
+            _event(row["id"], at, "claimed", won[row["token"]], row["generation"], owner=owner)
+            for row in rows
+            if row["token"] in won
+        ],
+    )
+
+
+class Recipes:
+    """Recipes by hash, parsed once. A hash says everything about a recipe, so none grows old."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Recipe] = {}
+
+    def get(self, connection: Connection, recipe_hash: str) -> Recipe:
+        """The recipe a job was submitted with. Raises pydantic's error for one that newer code wrote."""
+        if recipe_hash not in self._known:
+            ((definition,),) = steps.FIND_RECIPE.run(connection, [{"hash": recipe_hash}])
+            self._known[recipe_hash] = Recipe.model_validate(definition)
+        return self._known[recipe_hash]
+
+
+def claimed(connection: Connection, claims: Sequence[Claim], recipes: Recipes) -> dict[str, Job]:
+    """The jobs that are ours by these claims, by token, with their documents."""
+    rows = steps.FIND_CLAIMED.run(connection, [{"id": each.job_id, "token": each.token} for each in claims])
+    found = [_job(row, recipes, connection) for row in rows]
+    return {job.token: job for job in found}
+
+
+def sending(connection: Connection, requests: Sequence[Sending], *, owner: str, at: datetime) -> set[str]:
+    """Write the intent of calls. Returns the ids of those that may be sent: the others' jobs are not ours any more."""
+    routes = [
+        {
+            "id": each.call.job_id,
+            "generation": each.call.generation,
+            "owner": owner,
+            "model": each.route.model,
+            "reason": storable(each.route.reason),
+        }
+        for each in requests
+    ]
+    ours = {job_id for (job_id,) in steps.ROUTE.run(connection, routes)}
+    allowed = [each for each in requests if each.call.job_id in ours]
+    shells = {each.call.shell_hash: each.shell for each in allowed}
+    steps.KEEP_SHELL.run(
+        connection,
+        [{"shell_hash": key, "shell": storable(shells[key]), "created_at": at} for key in sorted(shells)],
+    )
+    steps.OPEN_CALL.run(connection, [_open_call(each.call, at) for each in allowed])
+    return {each.call.id for each in allowed}
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> set[str]:
+    """Record the calls' ends and move the jobs. Returns the tokens of the jobs that were moved by these."""
+    _end_calls(connection, [each.call for each in settlements], at)
+    done, delayed, buried = [], [], []
+    events = {}
+    for each in settlements:
+        job, verdict = each.job, each.verdict
+        row: dict[str, Any] = {"id": job.id, "token": job.token, "at": at}
+        match verdict:
+            case Done(output):
+                done.append({**row, "generation": job.generation, "output": storable(output)})
+                events[job.token] = _event(job.id, at, "done", job.attempt, job.generation)
+            case RetryIn(seconds, fault, counts):
+                delayed.append(
+                    {
+                        **row,
+                        "attempt": job.attempt + counts,
+                        "throttles": job.throttles + (not counts),
+                        "not_before": at + timedelta(seconds=seconds),
+                        **_fault(fault),
+                    }
+                )
+                events[job.token] = _event(
+                    job.id, at, "delayed", job.attempt, job.generation, seconds=seconds, counts=counts, **_fault(fault)
+                )
+            case Bury(fault):
+                buried.append({**row, **_fault(fault)})
+                events[job.token] = _event(job.id, at, "buried", job.attempt, job.generation, **_fault(fault))
+    moved: set[str] = set()
+    before: set[str] = set()
+    for statement, step, rows in (
+        (steps.SETTLE, Step.SETTLE, done),
+        (steps.DELAY, Step.DELAY, delayed),
+        (steps.BURY, Step.BURY, buried),
+    ):
+        now = {token for (token,) in statement.run(connection, rows)}
+        moved |= now
+        state = steps.target(step).value
+        left = [{"id": row["id"], "token": row["token"], "state": state} for row in rows if row["token"] not in now]
+        before |= {token for (token,) in steps.FIND_MOVED.run(connection, left)}
+    _tell(connection, [event for token, event in events.items() if token in moved])
+    return moved | before
+
+
+def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime) -> None:
+    """Put the jobs that are still ours back to queued, and record what is known of their calls."""
+    _end_calls(connection, [each.call for each in returns], at)
+    rows = [{"id": each.job_id, "token": each.token, "at": at} for each in returns]
+    back = steps.HAND_BACK.run(connection, rows)
+    _tell(connection, [_event(job_id, at, "handed_back", attempt, generation) for job_id, attempt, generation in back])
+
+
+def report(connection: Connection, owner: Owner, at: datetime) -> None:
+    """Say that a worker process lives."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started_at": owner.started_at, "seen_at": at}
+    connection.execute(insert(workers).values(row).on_conflict_do_update(index_elements=["id"], set_={"seen_at": at}))
+
+
+def forget(connection: Connection, owner: Owner, at: datetime) -> None:
+    """Take a worker that has handed everything back, and those long gone, out of the list."""
+    old = workers.c.seen_at < at - FORGET_WORKERS_AFTER
+    connection.execute(delete(workers).where((workers.c.id == owner.id) | old))
+
+
+def _job(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Job:
+    job = dict(zip(steps.CLAIMED, row, strict=False))
+    document = dict(zip(steps.DOCUMENT, row[len(steps.CLAIMED) :], strict=True))
+    waited: timedelta = job["started_at"] - job["free_since"]
+    return Job(
+        id=job["id"],
+        token=job["token"],
+        generation=job["generation"],
+        attempt=job["attempt"],
+        throttles=job["throttles"],
+        complexity=Complexity(job["complexity"]),
+        model=job["model"],
+        recipe=recipes.get(connection, job["recipe_hash"]),
+        values=job["values"],
+        document=read_document(document, job["name"]),
+        queued_ms=max(0, waited // timedelta(milliseconds=1)),
+    )
+
+
+def read_document(row: dict[str, Any], name: str) -> Document:
+    """A document from its row: a PDF without text of its own is sent as it is, anything else is its text."""
+    text, pdf = row["text"], None
+    if text is None:
+        if row["media_type"] == "application/pdf":
+            pdf = row["content"]
+        else:
+            text = row["content"].decode("utf-8", "replace")
+    return Document(hash=row["hash"], name=name, text=text, pdf=pdf, pages=row["pages"])
+
+
+def _open_call(call: Call, at: datetime) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "job_id": call.job_id,
+        "attempt": call.attempt,
+        "generation": call.generation,
+        "model": call.model,
+        "max_tokens": call.max_tokens,
+        "shell_hash": call.shell_hash,
+        "document_hash": call.document_hash,
+        "queued_ms": call.queued_ms,
+        "estimate_nanousd": call.estimate_nanousd,
+        "state": CallState.SENT.value,
+        "synthetic": call.synthetic,
+        "sent_at": at,
+    }
+
+
+def _end_calls(connection: Connection, calls: Sequence[Call | None], at: datetime) -> None:
+    steps.END_CALL.run(connection, [_end_call(call, at) for call in calls if call is not None])
+
+
+def _end_call(call: Call, at: datetime) -> dict[str, Any]:
+    usage = call.usage
+    return {
+        "id": call.id,
+        "state": call.state.value,
+        **{f"{kind}_tokens": getattr(usage, kind) if usage else None for kind in steps.USAGE},
+        "cost_nanousd": call.cost_nanousd,
+        "price_source": call.price_source,
+        "price_version": call.price_version,
+        "request_id": call.request_id,
+        "status": call.status,
+        "stop_reason": call.stop_reason,
+        "fault": call.fault,
+        "first_byte_ms": call.first_byte_ms,
+        "total_ms": call.total_ms,
+        "synthetic": call.synthetic,
+        "text": None if call.text is None else storable(call.text),
+        "finished_at": at,
+    }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {
+        "fault": fault.kind,
+        "fault_message": storable(fault.message),
+        "fault_status": fault.status,
+        "fault_code": fault.code,
+        "fault_request_id": fault.request_id,
+    }
+
+
+def _event(job_id: str, at: datetime, kind: str, attempt: int, generation: int, **detail: object) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "at": at,
+        "kind": kind,
+        "attempt": attempt,
+        "generation": generation,
+        "detail": detail or None,
+    }
+
+
+def _tell(connection: Connection, events: Sequence[dict[str, Any]]) -> None:
+    steps.TELL.run(connection, events)

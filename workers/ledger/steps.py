@@ -1,0 +1,239 @@
+"""The guarded UPDATE behind every step of a job. Its states come from `tasks.model.job`, so the two cannot drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, Update, exists, func, literal, select, update
+from sqlalchemy.types import Boolean, Integer, TypeEngine
+
+from tasks.model.call import CallState
+from tasks.model.job import JobState, Step, advance, sources
+from workers.ledger.many import Given, Many, Statement
+from workers.ledger.tables import BigInt, Json, Utc, calls, documents, job_events, jobs, prompts, recipes, workers
+
+Types = dict[str, TypeEngine[Any]]
+ID, MOMENT, NUMBER, FLAG = Text(), Utc(), Integer(), Boolean()
+
+
+def target(step: Step) -> JobState:
+    """The one state that `step` leads to, wherever it is taken from."""
+    (state,) = {advance(source, step) for source in sources(step)}
+    return state
+
+
+def word(state: JobState | CallState) -> ColumnElement[str]:
+    """A state written into the statement.
+
+    As a parameter, SQLite would plan the statement anew for every row: a partial index makes the plan depend on it.
+    """
+    return literal(state.value, literal_execute=True)
+
+
+def move(step: Step, given: Given) -> Update:
+    """The UPDATE of the given job's row by `step`, guarded by the states that have this way out."""
+    states = [word(state) for state in sources(step)]
+    return update(jobs).where(jobs.c.id == given["id"], jobs.c.state.in_(states)).values(state=word(target(step)))
+
+
+def _claim(given: Given) -> Statement:
+    return (
+        move(Step.CLAIM, given)
+        .where(
+            jobs.c.generation == given["generation"],
+            jobs.c.not_before.is_(None) | (jobs.c.not_before <= given["due"]),
+        )
+        .values(token=given["token"], owner=given["owner"], started_at=given["at"])
+        .returning(jobs.c.token, jobs.c.attempt)
+    )
+
+
+def _hand_back_lost(given: Given) -> Statement:
+    owner_lives = exists(select(workers.c.id).where(workers.c.id == jobs.c.owner, workers.c.seen_at >= given["alive"]))
+    return (
+        move(Step.HAND_BACK, given)
+        .where(jobs.c.generation == given["generation"], jobs.c.token != given["token"], ~owner_lives)
+        .values(token=None, owner=None)
+        .returning(jobs.c.id, jobs.c.attempt)
+    )
+
+
+def _hand_back(given: Given) -> Statement:
+    return (
+        move(Step.HAND_BACK, given)
+        .where(jobs.c.token == given["token"])
+        .values(token=None, owner=None, published_at=given["at"], not_before=None)
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.generation)
+    )
+
+
+def _settle(given: Given) -> Statement:
+    # Not the token: the first right answer to the same question wins, also when it comes late.
+    return (
+        move(Step.SETTLE, given)
+        .where(jobs.c.generation == given["generation"])
+        .values(token=given["token"], finished_at=given["at"], output=given["output"], **NO_FAULT)
+        .returning(jobs.c.token)
+    )
+
+
+def _delay(given: Given) -> Statement:
+    return (
+        move(Step.DELAY, given)
+        .where(jobs.c.token == given["token"])
+        .values(
+            generation=jobs.c.generation + 1,
+            attempt=given["attempt"],
+            throttles=given["throttles"],
+            not_before=given["not_before"],
+            published_at=None,
+            **_fault(given),
+        )
+        .returning(jobs.c.token)
+    )
+
+
+def _bury(given: Given) -> Statement:
+    return (
+        move(Step.BURY, given)
+        .where(jobs.c.token == given["token"])
+        .values(finished_at=given["at"], **_fault(given))
+        .returning(jobs.c.token)
+    )
+
+
+def _cancel(given: Given) -> Statement:
+    return (
+        move(Step.CANCEL, given)
+        .values(token=None, owner=None, finished_at=given["at"])
+        .returning(jobs.c.id, jobs.c.message_id, jobs.c.attempt, jobs.c.generation)
+    )
+
+
+def _route(given: Given) -> Statement:
+    return (
+        update(jobs)
+        .where(
+            jobs.c.id == given["id"],
+            jobs.c.generation == given["generation"],
+            jobs.c.owner == given["owner"],
+            jobs.c.state == word(target(Step.CLAIM)),
+        )
+        .values(route_model=given["model"], route_reason=given["reason"])
+        .returning(jobs.c.id)
+    )
+
+
+def _end_call(given: Given) -> Statement:
+    open_states = [word(CallState.SENT), word(CallState.UNKNOWN)]  # what is known better replaces `unknown`
+    ends = {name: given[name] for name in CALL_END_TYPES if name != "id"}
+    return update(calls).where(calls.c.id == given["id"], calls.c.state.in_(open_states)).values(**ends)
+
+
+def _lose_calls(given: Given) -> Statement:
+    return (
+        update(calls)
+        .where(calls.c.job_id == given["id"], calls.c.state == word(CallState.SENT))
+        .values(state=word(CallState.UNKNOWN), fault="WorkerLost", finished_at=given["at"])
+    )
+
+
+def _claimed(given: Given) -> Statement:
+    return (
+        select(
+            *(jobs.c[name] for name in OF_JOB),
+            func.coalesce(jobs.c.not_before, jobs.c.published_at, jobs.c.created_at),
+            jobs.c.started_at,
+            *(documents.c[name] for name in DOCUMENT),
+        )
+        .join(documents, documents.c.hash == jobs.c.document_hash)
+        .where(jobs.c.id == given["id"], jobs.c.token == given["token"], jobs.c.state == word(target(Step.CLAIM)))
+    )
+
+
+def _moved_before(given: Given) -> Statement:
+    return select(jobs.c.token).where(
+        jobs.c.id == given["id"], jobs.c.token == given["token"], jobs.c.state == given["state"]
+    )
+
+
+def _fault(given: Given) -> dict[str, ColumnElement[Any]]:
+    return {name: given[name] for name in FAULT_TYPES}
+
+
+NO_FAULT = dict.fromkeys(("fault", "fault_message", "fault_status", "fault_code", "fault_request_id"))
+FAULT_TYPES: Types = {
+    "fault": ID,
+    "fault_message": ID,
+    "fault_status": NUMBER,
+    "fault_code": ID,
+    "fault_request_id": ID,
+}
+CLAIM_TYPES: Types = {
+    "id": ID,
+    "generation": NUMBER,
+    "token": ID,
+    "owner": ID,
+    "at": MOMENT,
+    "due": MOMENT,
+    "alive": MOMENT,
+}
+CALL_TYPES: Types = {
+    "id": ID,
+    "job_id": ID,
+    "attempt": NUMBER,
+    "generation": NUMBER,
+    "model": ID,
+    "max_tokens": NUMBER,
+    "shell_hash": ID,
+    "document_hash": ID,
+    "queued_ms": BigInt,
+    "estimate_nanousd": BigInt,
+    "state": ID,
+    "synthetic": FLAG,
+    "sent_at": MOMENT,
+}
+USAGE = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "thinking")
+"""Fields of `Usage`; the column has `_tokens` behind."""
+CALL_END_TYPES: Types = {
+    "id": ID,
+    "state": ID,
+    **{f"{kind}_tokens": BigInt for kind in USAGE},
+    "cost_nanousd": BigInt,
+    "price_source": ID,
+    "price_version": ID,
+    "request_id": ID,
+    "status": NUMBER,
+    "stop_reason": ID,
+    "fault": ID,
+    "first_byte_ms": BigInt,
+    "total_ms": BigInt,
+    "synthetic": FLAG,
+    "text": ID,
+    "finished_at": MOMENT,
+}
+OF_JOB = ("id", "token", "generation", "attempt", "throttles", "complexity", "model", "recipe_hash", "values", "name")
+CLAIMED = (*OF_JOB, "free_since", "started_at")
+DOCUMENT = ("hash", "media_type", "content", "text", "pages")
+
+CLAIM = Many(_claim, CLAIM_TYPES)
+HAND_BACK_LOST = Many(_hand_back_lost, CLAIM_TYPES)
+HAND_BACK = Many(_hand_back, {"id": ID, "token": ID, "at": MOMENT})
+SETTLE = Many(_settle, {"id": ID, "generation": NUMBER, "token": ID, "output": ID, "at": MOMENT})
+DELAY = Many(
+    _delay, {"id": ID, "token": ID, "attempt": NUMBER, "throttles": NUMBER, "not_before": MOMENT, **FAULT_TYPES}
+)
+BURY = Many(_bury, {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
+CANCEL = Many(_cancel, {"id": ID, "at": MOMENT})
+ROUTE = Many(_route, {"id": ID, "generation": NUMBER, "owner": ID, "model": ID, "reason": ID})
+OPEN_CALL = Many(lambda given: given.insert_into(calls), CALL_TYPES)
+END_CALL = Many(_end_call, CALL_END_TYPES)
+LOSE_CALLS = Many(_lose_calls, {"id": ID, "at": MOMENT})
+KEEP_SHELL = Many(lambda given: given.insert_into(prompts), {"shell_hash": ID, "shell": ID, "created_at": MOMENT})
+TELL = Many(
+    lambda given: given.insert_into(job_events),
+    {"job_id": ID, "at": MOMENT, "kind": ID, "attempt": NUMBER, "generation": NUMBER, "detail": Json},
+)
+FIND_CLAIMED = Many(_claimed, {"id": ID, "token": ID})
+FIND_MOVED = Many(_moved_before, {"id": ID, "token": ID, "state": ID})
+FIND_RECIPE = Many(lambda given: select(recipes.c.definition).where(recipes.c.hash == given["hash"]), {"hash": ID})

@@ -1,0 +1,283 @@
+"""The ledger's tables. What may be written to them when is in `workers.ledger.moving` and `workers.ledger.submitting`.
+
+Times are UTC and carry their zone on the way in and out. Text that came from outside goes through `storable` first.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    TypeDecorator,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+"""Our own, so that another library's SQLModel tables never end up in the ledger."""
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment. SQLite keeps it as text in UTC, which sorts by time; PostgreSQL as `timestamptz`."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a moment without a zone: it would be off by the machine's."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment its zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigInt = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits; SQLite's INTEGER has them, and only INTEGER counts up by itself there."""
+Json = JSON(none_as_null=True)
+
+
+def storable(said: str) -> str:
+    """Text that both databases take: NUL, which PostgreSQL cannot store, and lone surrogates become U+FFFD."""
+    if "\x00" in said:
+        said = said.replace("\x00", "\ufffd")
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        said = said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return said
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Keep an index to the rows that meet the condition, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+class LedgerTable(SQLModel):
+    """Base of all tables here."""
+
+    metadata = METADATA
+
+
+class SubmissionRow(LedgerTable, table=True):
+    """Jobs that were submitted together."""
+
+    __tablename__ = "submissions"
+
+    id: str = Field(primary_key=True)
+    created_at: datetime = Field(sa_type=Utc, index=True)
+    recipe: str
+    label: str
+    again: bool
+    """Whether known documents were to run, and be paid for, again."""
+    source: str
+    """Where the documents came from, as a person would say it."""
+
+
+class DocumentRow(LedgerTable, table=True):
+    """A document, once, whoever submits it how often."""
+
+    __tablename__ = "documents"
+
+    hash: str = Field(primary_key=True)
+    """SHA-256 of `content`, in hex."""
+    media_type: str
+    content: bytes = Field(sa_type=LargeBinary)
+    """As submitted."""
+    text: str | None
+    """Only where it is not simply the content as UTF-8."""
+    size_bytes: int = Field(sa_type=BigInt)
+    characters: int | None = Field(sa_type=BigInt)
+    """Of its text; None where it has none and is sent as it is."""
+    pages: int | None
+    created_at: datetime = Field(sa_type=Utc)
+
+
+class RecipeRow(LedgerTable, table=True):
+    """A recipe as it was when a job was submitted with it, so that a worker needs no file of the submitter's."""
+
+    __tablename__ = "recipes"
+
+    hash: str = Field(primary_key=True)
+    name: str
+    definition: dict[str, Any] = Field(sa_type=Json)
+    created_at: datetime = Field(sa_type=Utc)
+
+
+class JobRow(LedgerTable, table=True):
+    """One document, one recipe, one complexity: what was asked, where it is, what came of it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_state_lane", "state", "lane"),
+        Index("ix_jobs_submission_id_state", "submission_id", "state"),
+        # For a sweeper: what was never published or long ago, and what is overdue. Only unfinished jobs are in them.
+        Index("ix_jobs_queued", "published_at", **_only("state = 'queued'")),
+        Index("ix_jobs_waiting", "not_before", **_only("state = 'waiting'")),
+    )
+
+    id: str = Field(primary_key=True)
+    key: str = Field(unique=True)
+    """Idempotency key: the same document, recipe and options are the same job."""
+    submission_id: str = Field(foreign_key="submissions.id")
+    """The submission that created it; later ones point to it in `items`."""
+    name: str
+    """What the submission that created it called the document."""
+    document_hash: str = Field(foreign_key="documents.hash", index=True)
+    recipe_hash: str = Field(foreign_key="recipes.hash")
+    recipe: str
+    values: dict[str, str] = Field(sa_type=Json)
+    complexity: str
+    lane: str
+    """The queue its messages go to."""
+    model: str | None
+    """Asked for by the submitter; None leaves it to the complexity."""
+    state: str
+    generation: int
+    attempt: int
+    throttles: int
+    token: str | None
+    """Of the last claim. It stays after a settlement, by which a repeated settlement knows its own work."""
+    owner: str | None
+    created_at: datetime = Field(sa_type=Utc)
+    published_at: datetime | None = Field(sa_type=Utc)
+    not_before: datetime | None = Field(sa_type=Utc)
+    message_id: str | None
+    """Celery's id of the last message published."""
+    started_at: datetime | None = Field(sa_type=Utc)
+    finished_at: datetime | None = Field(sa_type=Utc)
+    route_model: str | None
+    route_reason: str | None
+    fault: str | None
+    fault_message: str | None
+    fault_status: int | None
+    fault_code: str | None
+    fault_request_id: str | None
+    output: str | None
+
+
+class ItemRow(LedgerTable, table=True):
+    """What a submission asked for, in its order. A document that was known points to the job that is there."""
+
+    __tablename__ = "items"
+    __table_args__ = (
+        # A submission's progress is counted on `jobs` alone, and on these few.
+        Index("ix_items_submission_id_created", "submission_id", "created"),
+    )
+
+    submission_id: str = Field(primary_key=True, foreign_key="submissions.id")
+    position: int = Field(primary_key=True)
+    name: str
+    job_id: str = Field(foreign_key="jobs.id", index=True)
+    created: bool
+    """Whether this item created the job."""
+    extra: dict[str, Any] = Field(sa_column=Column("metadata", Json, nullable=False))
+    """The submitter's metadata; SQLAlchemy keeps the name for itself."""
+
+
+class PromptRow(LedgerTable, table=True):
+    """A prompt with a mark in the document's place, once per recipe and values."""
+
+    __tablename__ = "prompts"
+
+    shell_hash: str = Field(primary_key=True)
+    shell: str
+    created_at: datetime = Field(sa_type=Utc)
+
+
+class CallRow(LedgerTable, table=True):
+    """One request to Claude; see `tasks.model.call.Call`. None means not known; it never means 0."""
+
+    __tablename__ = "calls"
+
+    id: str = Field(primary_key=True)
+    job_id: str = Field(foreign_key="jobs.id", index=True)
+    attempt: int
+    generation: int
+    model: str
+    max_tokens: int
+    shell_hash: str = Field(foreign_key="prompts.shell_hash")
+    document_hash: str
+    queued_ms: int = Field(sa_type=BigInt)
+    estimate_nanousd: int | None = Field(sa_type=BigInt)
+    state: str
+    input_tokens: int | None = Field(sa_type=BigInt)
+    cache_write_5m_tokens: int | None = Field(sa_type=BigInt)
+    cache_write_1h_tokens: int | None = Field(sa_type=BigInt)
+    cache_read_tokens: int | None = Field(sa_type=BigInt)
+    output_tokens: int | None = Field(sa_type=BigInt)
+    thinking_tokens: int | None = Field(sa_type=BigInt)
+    cost_nanousd: int | None = Field(sa_type=BigInt)
+    price_source: str | None
+    price_version: str | None
+    request_id: str | None
+    status: int | None
+    stop_reason: str | None
+    fault: str | None
+    first_byte_ms: int | None = Field(sa_type=BigInt)
+    total_ms: int | None = Field(sa_type=BigInt)
+    synthetic: bool
+    sent_at: datetime = Field(sa_type=Utc, index=True)
+    finished_at: datetime | None = Field(sa_type=Utc)
+    text: str | None
+
+
+class EventRow(LedgerTable, table=True):
+    """What happened to a job, for people. Never a document's text."""
+
+    __tablename__ = "job_events"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInt)
+    job_id: str = Field(foreign_key="jobs.id", index=True)
+    at: datetime = Field(sa_type=Utc)
+    kind: str
+    attempt: int
+    generation: int
+    detail: dict[str, Any] | None = Field(sa_type=Json)
+
+
+class WorkerRow(LedgerTable, table=True):
+    """A worker process, by an id made when it started. One not seen for long has lost its jobs."""
+
+    __tablename__ = "workers"
+
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    started_at: datetime = Field(sa_type=Utc)
+    seen_at: datetime = Field(sa_type=Utc)
+
+
+submissions: Table = METADATA.tables["submissions"]
+documents: Table = METADATA.tables["documents"]
+recipes: Table = METADATA.tables["recipes"]
+jobs: Table = METADATA.tables["jobs"]
+items: Table = METADATA.tables["items"]
+prompts: Table = METADATA.tables["prompts"]
+calls: Table = METADATA.tables["calls"]
+job_events: Table = METADATA.tables["job_events"]
+workers: Table = METADATA.tables["workers"]
