@@ -6,8 +6,10 @@ with SIGKILL at exit; ours keeps an append-only file and stops in order.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -17,10 +19,19 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from scripts.stack.errors import StackError
+from scripts.stack.service import Look
 
 
-class ServerUnavailable(RuntimeError):
+class ServerUnavailable(StackError):
     """No server program here, or it did not come up; the message says which and the way out."""
+
+
+ANSWER_S, SHUTDOWN_S = 2, 10
+ONCE = Retry(NoBackoff(), retries=0)
 
 
 def free_port() -> int:
@@ -76,30 +87,40 @@ class ValkeyServer:
             raise ServerUnavailable("Valkey is not running: call start() first")
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """Arguments to start it with. Writes its configuration; ends a server that a crash left in this folder."""
+        self._end_leftover()
+        return [str(self._program), str(self._write_config())]
+
+    def answers(self) -> bool:
+        """Whether it answers PING: not while it loads the data set of an earlier run."""
+        try:
+            with redis.Redis.from_url(self.url, retry=ONCE, socket_timeout=ANSWER_S) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    async def gate(self, _: Look) -> bool:
+        """`answers`, for the supervisor."""
+        return await asyncio.to_thread(self.answers)
+
     def start(self, *, wait_s: float = 10) -> None:
         """Start and return once it answers PING; a data set left by an earlier run is loaded first."""
-        config = self._write_config()
+        command = self.command()
         with (self.folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, config],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us to pass on, in order
             )
         deadline = time.monotonic() + wait_s
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    if client.ping():
-                        return
-                except redis.RedisError as error:  # refused, or still loading its append-only file
-                    if self._process.poll() is not None or time.monotonic() > deadline:
-                        self.kill()
-                        raise ServerUnavailable(
-                            f"Valkey on port {self.port} did not come up: {error}; see {self.folder / 'valkey.log'}"
-                        ) from None
-                time.sleep(0.01)
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise ServerUnavailable(f"Valkey on port {self.port} did not come up; see {self.folder / 'valkey.log'}")
+            time.sleep(0.01)
 
     def stop(self, *, wait_s: float = 10) -> None:
         """SIGTERM, so that the append-only file is complete; SIGKILL after `wait_s`."""
@@ -128,6 +149,19 @@ class ValkeyServer:
             kept.touch(mode=0o600)
             kept.write_text(secrets.token_hex(16))
         return kept.read_text()
+
+    def _end_leftover(self) -> None:
+        """Two servers on one append-only file would spoil it. The password tells that a server is this folder's."""
+        config = self.folder / "valkey.conf"
+        port = re.search(r"^port (\d+)$", config.read_text(), re.MULTILINE) if config.exists() else None
+        if port is None:
+            return
+        with (
+            contextlib.suppress(redis.RedisError),
+            redis.Redis(port=int(port[1]), password=self._password, socket_timeout=SHUTDOWN_S, retry=ONCE) as client,
+        ):
+            client.ping()
+            client.shutdown()  # returns when the server has gone and its files are complete
 
     def _write_config(self) -> Path:
         config = self.folder / "valkey.conf"
