@@ -47,8 +47,9 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(default=30, ge=0)
     """Grace at SIGTERM: calls that end within it are kept, the others go back to their lane."""
 
-    visibility_timeout_s: float = Field(default=30, gt=0)
-    """How soon the broker hands out the messages of a worker that died. A living worker refreshes its own."""
+    visibility_timeout_s: float = Field(default=60, gt=0)
+    """How soon the broker hands out the messages of a worker that died. A living worker refreshes its own, but not
+    while it drains: keep it longer than `drain_timeout_s`."""
 
     owner_timeout_s: float = Field(default=15, gt=0)
     """A worker not seen in the ledger for so long has lost its jobs. It reports itself every third of this."""

@@ -6,6 +6,7 @@ read, once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from celery.signals import setup_logging
@@ -14,15 +15,24 @@ from kombu import Queue
 from config.catalogue import load_catalogue
 from config.settings import Settings
 from config.stack import broker_url
-from tasks.document import TASK_NAME
 from workers import lifecycle, logs
 from workers.pool import AsyncioCelery
 from workers.transport import LaneLimits, install
 
 
-def configuration() -> dict[str, Any]:
+def make_app(read_settings: Callable[[], Settings]) -> AsyncioCelery:
+    """A Celery app that reads its settings when it first needs its configuration.
+
+    Then it raises `BadConfig` or `NotConfigured` where they do not do.
+    """
+    made = AsyncioCelery("docmill", include=["tasks.document"])
+    made.add_defaults(lambda: configuration(read_settings()))
+    install(made)
+    return made
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's configuration, from the settings and the catalogue. Raises `BadConfig`, `NotConfigured`."""
-    settings = Settings()
     lanes = load_catalogue(settings.home).lanes
     concurrency = {lane.queue: lane.concurrency for lane in lanes.values()}
     return {
@@ -52,15 +62,10 @@ def configuration() -> dict[str, Any]:
     }
 
 
-app = AsyncioCelery("docmill", include=["tasks.document"])
-app.add_defaults(configuration)
-install(app)
+app = make_app(Settings)
 lifecycle.connect()
 
 
 @setup_logging.connect
 def _set_up_logging(**_: object) -> None:
     logs.configure(Settings().log_level)
-
-
-__all__ = ["TASK_NAME", "app"]

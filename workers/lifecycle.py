@@ -1,4 +1,4 @@
-"""What a worker process holds open from its start to its end: the World.
+"""When a worker process opens its World, and when it closes it.
 
 Celery's process signals are sent inside the pool's loop, so clients open and close where they are used.
 """
@@ -6,38 +6,34 @@ Celery's process signals are sent inside the pool's loop, so clients open and cl
 from __future__ import annotations
 
 import gc
-import random
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 
-import structlog
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
-from config.catalogue import load_catalogue
 from config.files import BadConfig
-from config.prices import load_prices
 from config.settings import Settings
-from config.stack import NotConfigured, claude_address
+from config.stack import NotConfigured
 from tasks import ports
-from tasks.ports import World
-from workers.claude import ClaudeClient
-from workers.ledger import GroupedLedger, LedgerError, new_id
 from workers.pool import await_
 
-SPARE_CONNECTIONS = 16
-"""Beyond one for each slot: a cancelled call gives its connection back a moment after its slot."""
-
-log = structlog.get_logger("docmill.lifecycle")
 _open = AsyncExitStack()
 
 
 def connect() -> None:
     """Have Celery open and close the World with the worker process."""
+    worker_init.connect(_import)
     worker_process_init.connect(_start)
     worker_process_shutdown.connect(_stop)
 
 
+def _import(**_: object) -> None:
+    import workers.world  # noqa: F401 - a second of imports, before there is a loop that they would block
+
+
 def _start(**_: object) -> None:
+    from workers.ledger import LedgerError
+    from workers.world import open_world
+
     try:
         ports.use(await_(open_world(Settings(), _open)))
     except (BadConfig, NotConfigured, LedgerError) as error:
@@ -60,30 +56,3 @@ def calm_the_collector() -> None:
 def _stop(**_: object) -> None:
     ports.use(None)
     await_(_open.aclose())
-
-
-async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
-    """Open the ledger and the client to Claude; `stack` closes them.
-
-    Raises `BadConfig`, `NotConfigured` or `LedgerError`, each with one line for a person.
-    """
-    catalogue = load_catalogue(settings.home)
-    base_url, api_key = claude_address(settings)
-    slots = sum(lane.concurrency for lane in catalogue.lanes.values())
-    ledger = await stack.enter_async_context(
-        await GroupedLedger.open(settings.ledger_url, owner_timeout_s=settings.owner_timeout_s)
-    )
-    claude = await stack.enter_async_context(
-        ClaudeClient(settings, base_url=base_url, api_key=api_key, connections=slots + SPARE_CONNECTIONS)
-    )
-    log.info("worker.open", owner=ledger.owner, slots=slots, simulated=settings.simulated)
-    return World(
-        settings=settings,
-        catalogue=catalogue,
-        prices=load_prices(settings.home),
-        ledger=ledger,
-        claude=claude,
-        now=lambda: datetime.now(UTC),
-        draw=random.random,
-        new_id=new_id,
-    )

@@ -25,7 +25,7 @@ from config.recipe import Recipe, load_recipes
 from config.settings import Settings
 from tasks.document import TASK_NAME
 from tasks.model.job import JobState
-from workers.app import app
+from workers.app import make_app
 from workers.intake import ReadDocument, Skipped, Taken, Unreadable, find, read_many
 from workers.ledger import (
     Added,
@@ -36,15 +36,20 @@ from workers.ledger import (
     Result,
     add,
     begin_submission,
+    cancel_jobs,
+    cancel_submission,
     job_key,
     mark_published,
     open_database,
     results,
 )
+from workers.pool import AsyncioCelery
 from workers.transport import Outgoing, publish_many
 
 CHUNK = 500
-"""Documents of one transaction and one publication. Bounds the memory of a submitter."""
+"""Documents of one transaction and one publication."""
+CHUNK_BYTES = 32 * 1024 * 1024
+"""A chunk ends early once its documents hold so much: this bounds the memory of a submitter."""
 
 T = TypeVar("T")
 
@@ -91,8 +96,11 @@ class Receipt:
 class Producer:
     """Submits to the ledger and the broker, and reads results. One for a process; not for several threads at once."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, recipes: Mapping[str, Recipe]) -> None:
+    def __init__(
+        self, database: Database, broker: AsyncioCelery, catalogue: Catalogue, recipes: Mapping[str, Recipe]
+    ) -> None:
         self.database = database
+        self.broker = broker
         self.catalogue = catalogue
         self.recipes = recipes
         self._closing = ExitStack()
@@ -103,8 +111,10 @@ class Producer:
         settings = settings or Settings()
         catalogue, recipes = load_catalogue(settings.home), load_recipes(settings.home)
         database = open_database(settings.ledger_url)
-        producer = cls(database, catalogue, recipes)
+        broker = make_app(lambda: settings)
+        producer = cls(database, broker, catalogue, recipes)
         producer._closing.callback(database.close)
+        producer._closing.callback(broker.close)
         return producer
 
     def __enter__(self) -> Self:
@@ -135,7 +145,7 @@ class Producer:
         )
         receipt = Receipt(submission_id)
         position = 0
-        for chunk in _chunks(documents, CHUNK):
+        for chunk in _portions(documents):
             items = []
             for document in chunk:
                 try:
@@ -153,6 +163,26 @@ class Producer:
     def results(self, submission_id: str) -> Iterator[Result]:
         """The submission's documents in their order, each with its job's state and output so far."""
         return results(self.database, submission_id)
+
+    def cancel(self, job_ids: Sequence[str]) -> tuple[str, ...]:
+        """Cancel jobs that have not ended, those that run included; the ids of those that were.
+
+        A call under way is given up, and booked as one whose cost is unknown.
+        """
+        cancelled = cancel_jobs(self.database, job_ids)
+        self.revoke(cancelled.message_ids)
+        return cancelled.job_ids
+
+    def cancel_submission(self, submission_id: str) -> tuple[str, ...]:
+        """Cancel what a submission started and has not ended; the ids of the cancelled jobs."""
+        cancelled = cancel_submission(self.database, submission_id)
+        self.revoke(cancelled.message_ids)
+        return cancelled.job_ids
+
+    def revoke(self, message_ids: Sequence[str]) -> None:
+        """Have all workers give up the jobs that came by these messages."""
+        for some in _chunks(message_ids, CHUNK):
+            self.broker.control.revoke(some, terminate=True)
 
     def check(self, wish: Wish) -> Recipe:
         """The wish's recipe. Raises `BadRequest` for a recipe, parameter or model there is not."""
@@ -219,7 +249,8 @@ class Producer:
 
     def _publish(self, jobs: Sequence[Added]) -> None:
         messages = publish_many(
-            app, [Outgoing(TASK_NAME, (job.job_id, job.generation), job.lane, task_id=message_id(job)) for job in jobs]
+            self.broker,
+            [Outgoing(TASK_NAME, (job.job_id, job.generation), job.lane, task_id=message_id(job)) for job in jobs],
         )
         mark_published(
             self.database,
@@ -230,6 +261,19 @@ class Producer:
 def message_id(job: Added) -> str:
     """The Celery task id of a job's message: a replay has its own, so that an old revoke does not meet it."""
     return f"{job.job_id}.{job.generation}"
+
+
+def _portions(documents: Iterable[Taken | Unreadable]) -> Iterator[list[Taken | Unreadable]]:
+    portion: list[Taken | Unreadable] = []
+    size_bytes = 0
+    for document in documents:
+        portion.append(document)
+        size_bytes += 0 if isinstance(document, Unreadable) else len(document.document.content)
+        if len(portion) == CHUNK or size_bytes >= CHUNK_BYTES:
+            yield portion
+            portion, size_bytes = [], 0
+    if portion:
+        yield portion
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -32,13 +32,13 @@ class AsyncioCelery(Celery):
     `app.task`, `shared_task`, `pydantic=True`, `autoretry_for` and class-based tasks (`async def run`) work as usual.
     """
 
-    def _task_from_fun(self, fun: Callable[..., object], *args: Any, **options: Any) -> Task[Any, Any]:  # noqa: ANN401 - Celery's
+    def _task_from_fun(self, fun: Callable[..., object], *args: Any, **options: Any) -> Task[Any, Any]:
         if inspect.isasyncgenfunction(fun):
             raise TypeError(f"task {fun.__qualname__}: an async generator cannot be a task; return a list")
         task = super()._task_from_fun(synchronous(fun) if is_async(fun) else fun, *args, **options)
         return prepared(task, runs_on_loop=is_async(fun))
 
-    def register_task(self, task: AnyTask | type[AnyTask], **options: Any) -> AnyTask:  # noqa: ANN401 - Celery's
+    def register_task(self, task: AnyTask | type[AnyTask], **options: Any) -> AnyTask:
         """Register a class-based task (an instance, or its class); its `run` may be `async def`."""
         made = task() if isinstance(task, type) else task
         runs_on_loop = is_async(made.run)
@@ -47,7 +47,7 @@ class AsyncioCelery(Celery):
             made.run = synchronous(made.run)  # type: ignore[method-assign]
         return prepared(super().register_task(made, **options), runs_on_loop=runs_on_loop)
 
-    def send_task(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:  # noqa: ANN401 - Celery's
+    def send_task(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Publish a task, as Celery does; a publish made by the tracer does not block the loop."""
         return bridge.off_loop(super().send_task, *args, **kwargs)
 

@@ -79,7 +79,7 @@ async def cancel_others() -> None:
 def name_after_parent(
     loop: asyncio.AbstractEventLoop,
     coro: Coroutine[Any, Any, T],
-    **options: Any,  # noqa: ANN401 - asyncio's, which grow from release to release
+    **options: Any,
 ) -> asyncio.Task[T]:
     """Task factory: a task that a job starts has the job's name, so that a stack or a log line tells whose it is."""
     parent = asyncio.current_task(loop) if bridge.loop_runs_here() else None

@@ -1,0 +1,59 @@
+"""`docmill cancel`: stop jobs or whole submissions, in the ledger first and then in flight."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import redis
+
+from config.stack import NotConfigured
+from scripts.commands.shared import terminal
+from scripts.commands.shared.figures import counted
+from scripts.commands.shared.ids import find_any
+from scripts.commands.shared.mistakes import one_line
+from scripts.commands.shared.options import add_json
+from scripts.commands.shared.settings import check_broker, load_settings
+from workers.ledger import Cancelled, Database, cancel_jobs, cancel_submission, open_database
+
+REVOKED_AT_ONCE = 1_000
+"""Message ids of one broadcast."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("ids", nargs="+", metavar="ID", help="job or submission, or the beginning of its id, or latest")
+    parser.epilog = "What is done stays done. A call in flight is cut off; it may have been billed."
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cancel. A worker that hears nothing of it loses the job all the same: the ledger decides."""
+    settings = load_settings()
+    with open_database(settings.ledger_url) as database:
+        cancelled = [_cancel(database, one) for one in [find_any(database, said) for said in args.ids]]
+    job_ids = [job_id for one in cancelled for job_id in one.job_ids]
+    trouble = None
+    try:
+        check_broker(settings)
+        _revoke([message_id for one in cancelled for message_id in one.message_ids])
+    except (NotConfigured, redis.RedisError) as error:
+        trouble = one_line(str(error))
+    if args.json:
+        terminal.print_json({"cancelled": job_ids, "broker_trouble": trouble})
+        return 0
+    terminal.out().print(f"{counted(len(job_ids), 'job')} cancelled{'' if job_ids else ': what was named has ended'}")
+    if trouble and job_ids:
+        terminal.note(f"running calls were not told, and end unrecorded as done: {trouble}", "yellow")
+    return 0
+
+
+def _cancel(database: Database, id_: str) -> Cancelled:
+    return cancel_submission(database, id_) if id_.startswith("sub-") else cancel_jobs(database, [id_])
+
+
+def _revoke(message_ids: Sequence[str]) -> None:
+    from workers.app import app  # Celery: half a second of imports that an idle cancel need not pay
+
+    for start in range(0, len(message_ids), REVOKED_AT_ONCE):
+        app.control.revoke(list(message_ids[start : start + REVOKED_AT_ONCE]), terminate=True)

@@ -1,0 +1,53 @@
+"""Opening everything foreign: the ledger, and the client to Claude.
+
+Importing it takes a second, most of it the SDK's, which beat and Flower need not pay: `workers.lifecycle` does so when
+a worker starts.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import structlog
+
+from config.catalogue import load_catalogue
+from config.prices import load_prices
+from config.settings import Settings
+from config.stack import claude_address
+from tasks.ports import World
+from workers.claude import ClaudeClient
+from workers.ledger import GroupedLedger, new_id
+
+SPARE_CONNECTIONS = 16
+"""Beyond one for each slot: a cancelled call gives its connection back a moment after its slot."""
+
+log = structlog.get_logger("docmill.world")
+
+
+async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
+    """Open the ledger and the client to Claude, inside the loop that will use them; `stack` closes them.
+
+    Raises `BadConfig`, `NotConfigured` or `LedgerError`, each with one line for a person.
+    """
+    catalogue = load_catalogue(settings.home)
+    base_url, api_key = claude_address(settings)
+    slots = sum(lane.concurrency for lane in catalogue.lanes.values())
+    ledger = await stack.enter_async_context(
+        await GroupedLedger.open(settings.ledger_url, owner_timeout_s=settings.owner_timeout_s)
+    )
+    claude = await stack.enter_async_context(
+        ClaudeClient(settings, base_url=base_url, api_key=api_key, connections=slots + SPARE_CONNECTIONS)
+    )
+    log.info("worker.open", owner=ledger.owner, slots=slots, simulated=settings.simulated)
+    return World(
+        settings=settings,
+        catalogue=catalogue,
+        prices=load_prices(settings.home),
+        ledger=ledger,
+        claude=claude,
+        now=lambda: datetime.now(UTC),
+        draw=random.random,
+        new_id=new_id,
+    )
