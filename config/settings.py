@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from config.files import BadConfig
 
 
 class Settings(BaseSettings):
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
     owner_timeout_s: float = Field(default=15, gt=0)
     """A worker not seen in the ledger for so long has lost its jobs. It reports itself every third of this."""
 
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Level of our own log lines, which carry ids and numbers and never a document's text."""
 
     @property
@@ -71,3 +74,14 @@ class Settings(BaseSettings):
     def simulated(self) -> bool:
         """Whether the simulator stands in for Claude: no key, and no address of one's own."""
         return not self.anthropic_api_key.get_secret_value() and not self.anthropic_base_url
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises `BadConfig`, which names the variable and keeps its value out: a secret."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        variable = field.upper() if field.upper().startswith("ANTHROPIC_") else f"DOCMILL_{field.upper()}"
+        raise BadConfig(f"{variable}: {problem['msg']}") from None

@@ -13,7 +13,7 @@ from celery.signals import setup_logging
 from kombu import Queue
 
 from config.catalogue import load_catalogue
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from config.stack import broker_url
 from workers import lifecycle, logs
 from workers.pool import AsyncioCelery
@@ -62,10 +62,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-app = make_app(Settings)
+app = make_app(load_settings)
 lifecycle.connect()
 
 
 @setup_logging.connect
 def _set_up_logging(**_: object) -> None:
-    logs.configure(Settings().log_level)
+    logs.configure(load_settings().log_level)

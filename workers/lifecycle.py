@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
 from config.files import BadConfig
-from config.settings import Settings
+from config.settings import load_settings
 from config.stack import NotConfigured
 from tasks import ports
 from workers.pool import await_
@@ -35,7 +35,7 @@ def _start(**_: object) -> None:
     from workers.world import open_world
 
     try:
-        ports.use(await_(open_world(Settings(), _open)))
+        ports.use(await_(open_world(load_settings(), _open)))
     except (BadConfig, NotConfigured, LedgerError) as error:
         # Celery only logs what a signal's handler raises, and would take jobs without a World to do them in.
         raise SystemExit(f"docmill worker: {error}") from None

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 
 from config.catalogue import Catalogue, Complexity, load_catalogue
 from config.recipe import Recipe, load_recipes
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from tasks.document import TASK_NAME
 from tasks.model.job import JobState
 from workers.app import make_app
@@ -108,7 +108,7 @@ class Producer:
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
         """Open the ledger. Raises `BadConfig` or `LedgerError`."""
-        settings = settings or Settings()
+        settings = settings or load_settings()
         catalogue, recipes = load_catalogue(settings.home), load_recipes(settings.home)
         database = open_database(settings.ledger_url)
         broker = make_app(lambda: settings)

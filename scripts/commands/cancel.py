@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import redis
 
+from config.settings import load_settings
 from config.stack import NotConfigured
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import counted
 from scripts.commands.shared.ids import find_any
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json
-from scripts.commands.shared.settings import check_broker, load_settings
+from scripts.commands.shared.settings import check_broker
 from workers.ledger import Cancelled, Database, cancel_jobs, cancel_submission, open_database
 
 REVOKED_AT_ONCE = 1_000

@@ -6,10 +6,10 @@ import argparse
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import counted, spent_fields
 from scripts.commands.shared.options import add_json
-from scripts.commands.shared.settings import load_settings
 from tasks.model.call import Usage
 from tasks.rules.pricing import dollars
 from workers.ledger import CostBy, CostLine, Spent, costs, open_database

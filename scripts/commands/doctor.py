@@ -19,13 +19,13 @@ from config.catalogue import load_catalogue
 from config.files import BadConfig
 from config.prices import UnknownPrice, load_prices
 from config.recipe import load_recipes
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from config.stack import NotConfigured, Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import counted
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json
-from scripts.commands.shared.settings import broker, load_settings
+from scripts.commands.shared.settings import broker
 
 if TYPE_CHECKING:
     import redis

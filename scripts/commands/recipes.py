@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from config.recipe import Recipe, load_recipes
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.options import add_json
-from scripts.commands.shared.settings import load_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.files import STDOUT, write_lines
 from scripts.commands.shared.ids import find_submission
 from scripts.commands.shared.progress import Standing, documents
 from scripts.commands.shared.records import records
-from scripts.commands.shared.settings import load_settings
 from workers.ledger import open_database, progress, results
 
 

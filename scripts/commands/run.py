@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from config.stack import Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.answers import print_answers
@@ -18,7 +18,7 @@ from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import add_documents, add_json, add_simulator, simulator_arguments, wish_of
 from scripts.commands.shared.progress import Standing, documents, follow
 from scripts.commands.shared.records import records
-from scripts.commands.shared.settings import check_broker, load_settings
+from scripts.commands.shared.settings import check_broker
 from scripts.commands.shared.submitting import Submitting, receipt_fields
 from scripts.commands.shared.summary import (
     exit_code,

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import exact_dollars, milliseconds, moment, span, tokens
 from scripts.commands.shared.ids import find_job
 from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import add_json
-from scripts.commands.shared.settings import load_settings
 from tasks.rules.pricing import dollars
 from workers.ledger import CallLine, EventLine, JobLine, Story, open_database, prompt, story
 

@@ -8,13 +8,13 @@ from typing import Any
 from rich.text import Text
 
 from config.catalogue import load_catalogue
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from config.stack import NotConfigured, Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import ago
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json, positive
-from scripts.commands.shared.settings import broker, load_settings
+from scripts.commands.shared.settings import broker
 from tasks.model.job import ENDED, JobState
 from workers.ledger import SubmissionLine, open_database, progress, submissions
 

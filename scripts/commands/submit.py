@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.options import add_documents, add_json, wish_of
 from scripts.commands.shared.progress import documents
-from scripts.commands.shared.settings import check_broker, load_settings
+from scripts.commands.shared.settings import check_broker
 from scripts.commands.shared.submitting import Submitting, receipt_fields
 
 

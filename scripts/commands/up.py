@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from config.settings import load_settings
 from scripts.commands.shared.options import add_simulator, positive, simulator_arguments
-from scripts.commands.shared.settings import load_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=positive, metavar="PORT", help="of Flower (default: 5555, or any free one)")
     add_simulator(parser)
     parser.epilog = (
-        "Starts the broker (unless DOCMILL_REDIS_URL names one), the simulator (unless there is a key), workers and\n"
-        "Flower, and stops them in order: Ctrl-C once lets calls finish, twice ends them at once."
+        "Starts the broker (unless DOCMILL_REDIS_URL names one), the simulator (unless there is a key), workers, beat\n"
+        "and Flower, and stops them in order: Ctrl-C once lets calls finish, twice ends them at once."
     )
 
 
@@ -27,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     from scripts.stack.running import in_foreground
     from scripts.stack.services import Parts
 
-    parts = Parts(workers=args.workers, flower=True, flower_port=args.port, simulator=simulator)
+    parts = Parts(workers=args.workers, beat=True, flower=True, flower_port=args.port, simulator=simulator)
     return in_foreground(settings, parts)

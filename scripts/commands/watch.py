@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.ids import find_submission
 from scripts.commands.shared.options import add_json
 from scripts.commands.shared.progress import Standing, follow
-from scripts.commands.shared.settings import load_settings
 from scripts.commands.shared.summary import (
     exit_code,
     print_faults,

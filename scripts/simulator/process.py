@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 class SimulatorProcess:
     """One simulator on a free port (or `port`), from `start` to `stop`, or in a `with`. Keywords: see `Behaviour`."""
 
-    def __init__(self, *, port: int = 0, **settings: Any) -> None:  # noqa: ANN401 - Behaviour checks them
+    def __init__(self, *, port: int = 0, **settings: Any) -> None:
         self._behaviour = Behaviour(**settings)
         self._settings = {name: value for name, value in settings.items() if name != "seed"}
         self._port = port
@@ -78,7 +78,7 @@ class SimulatorProcess:
         """SIGKILL."""
         self.stop(signal.SIGKILL)
 
-    def configure(self, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - Behaviour checks them
+    def configure(self, **settings: Any) -> dict[str, Any]:
         """Change faults, latency, limits or tokens_per_s. Raises `ValueError` for a bad one."""
         return self._ask("POST", "/_sim/config", settings)
 

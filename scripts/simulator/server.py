@@ -32,7 +32,7 @@ class Simulator:
         """What was charged so far."""
         return self._api.bill
 
-    def configure(self, **settings: Any) -> None:  # noqa: ANN401 - see Behaviour
+    def configure(self, **settings: Any) -> None:
         """Change faults, latency, limits or tokens_per_s while running. Raises `ValueError`."""
         self._api.configure(settings)
 

@@ -1,10 +1,8 @@
-"""What this process was told from outside, and the ledger and broker it was told of."""
+"""The broker that this process was told of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
 
 from config.files import BadConfig
 from config.settings import Settings
@@ -14,17 +12,6 @@ if TYPE_CHECKING:
     import redis
 
 BROKER_TIMEOUT_S = 3
-
-
-def load_settings() -> Settings:
-    """The settings of this process. Raises `BadConfig`, which names the variable and keeps its value out: a secret."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        variable = field.upper() if field.upper().startswith("ANTHROPIC_") else f"DOCMILL_{field.upper()}"
-        raise BadConfig(f"{variable}: {problem['msg']}") from None
 
 
 def broker(settings: Settings) -> redis.Redis | None:
