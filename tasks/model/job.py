@@ -11,7 +11,7 @@ from config.recipe import Recipe
 
 
 class JobState(StrEnum):
-    """Where a job is. `DONE`, `DEAD` and `CANCELLED` are ends."""
+    """Where a job is. What is in `ENDED` moves by a person's hand only."""
 
     QUEUED = "queued"
     """Its message is in a lane, or about to be."""
@@ -19,8 +19,13 @@ class JobState(StrEnum):
     """A worker has claimed it."""
     WAITING = "waiting"
     """A retry is in the delayed set."""
+    PARKED = "parked"
+    """Its lane is paused, and its message waits there: nobody's attempt."""
     DONE = "done"
     DEAD = "dead"
+    """A dead letter: given up, until it is replayed or discarded."""
+    UNCERTAIN = "uncertain"
+    """Its worker was lost after the call was sent and before the answer was kept: it may have been billed."""
     CANCELLED = "cancelled"
 
 
@@ -31,22 +36,36 @@ class Step(StrEnum):
     SETTLE = "settle"
     """A right answer is stored."""
     DELAY = "delay"
+    PARK = "park"
     BURY = "bury"
     HAND_BACK = "hand_back"
-    """The worker stops, or died, before the answer."""
+    """The worker stops, or died before it sent the call."""
+    LOSE = "lose"
+    """The worker died after it sent the call, and the answer is on no disk we know of."""
+    REPLAY = "replay"
     CANCEL = "cancel"
+    """Also how a dead letter is discarded."""
 
 
 _WAYS: Mapping[tuple[JobState, Step], JobState] = {
     (JobState.QUEUED, Step.CLAIM): JobState.RUNNING,
     (JobState.WAITING, Step.CLAIM): JobState.RUNNING,
+    (JobState.PARKED, Step.CLAIM): JobState.RUNNING,
     (JobState.RUNNING, Step.SETTLE): JobState.DONE,
+    (JobState.UNCERTAIN, Step.SETTLE): JobState.DONE,  # its answer was found after all: in the spool of another machine
     (JobState.RUNNING, Step.DELAY): JobState.WAITING,
+    (JobState.RUNNING, Step.PARK): JobState.PARKED,
     (JobState.RUNNING, Step.BURY): JobState.DEAD,
     (JobState.RUNNING, Step.HAND_BACK): JobState.QUEUED,
+    (JobState.RUNNING, Step.LOSE): JobState.UNCERTAIN,
+    (JobState.DEAD, Step.REPLAY): JobState.QUEUED,
+    (JobState.UNCERTAIN, Step.REPLAY): JobState.QUEUED,
     (JobState.QUEUED, Step.CANCEL): JobState.CANCELLED,
     (JobState.WAITING, Step.CANCEL): JobState.CANCELLED,
+    (JobState.PARKED, Step.CANCEL): JobState.CANCELLED,
     (JobState.RUNNING, Step.CANCEL): JobState.CANCELLED,
+    (JobState.DEAD, Step.CANCEL): JobState.CANCELLED,
+    (JobState.UNCERTAIN, Step.CANCEL): JobState.CANCELLED,
 }
 
 
@@ -67,7 +86,8 @@ def sources(step: Step) -> tuple[JobState, ...]:
     return tuple(state for state, way in _WAYS if way is step)
 
 
-ENDED = frozenset({JobState.DONE, JobState.DEAD, JobState.CANCELLED})
+ENDED = frozenset({JobState.DONE, JobState.DEAD, JobState.UNCERTAIN, JobState.CANCELLED})
+"""Nothing moves these but a person."""
 
 
 @dataclass(frozen=True, slots=True)

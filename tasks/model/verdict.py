@@ -26,10 +26,19 @@ class RetryIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Nobody's attempt: the lane is paused and the job waits in it."""
+
+    seconds: float
+    """How long until the lane is tried again; a person may resume it sooner."""
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
 class Bury:
     """No use trying again: a dead letter."""
 
     fault: Fault
 
 
-Verdict = Done | RetryIn | Bury
+Verdict = Done | RetryIn | Park | Bury

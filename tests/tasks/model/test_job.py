@@ -11,13 +11,22 @@ from tasks.model.job import ENDED, JobState, Step, WrongStep, advance, sources
 WAYS = {
     ("queued", "claim"): "running",
     ("waiting", "claim"): "running",
+    ("parked", "claim"): "running",
     ("running", "settle"): "done",
+    ("uncertain", "settle"): "done",
     ("running", "delay"): "waiting",
+    ("running", "park"): "parked",
     ("running", "bury"): "dead",
     ("running", "hand_back"): "queued",
+    ("running", "lose"): "uncertain",
+    ("dead", "replay"): "queued",
+    ("uncertain", "replay"): "queued",
     ("queued", "cancel"): "cancelled",
     ("waiting", "cancel"): "cancelled",
+    ("parked", "cancel"): "cancelled",
     ("running", "cancel"): "cancelled",
+    ("dead", "cancel"): "cancelled",
+    ("uncertain", "cancel"): "cancelled",
 }
 
 
@@ -32,5 +41,7 @@ def test_every_state_has_just_these_ways_out(state: JobState, step: Step) -> Non
         assert state not in sources(step)
 
 
-def test_an_end_has_no_way_out() -> None:
-    assert {state for state, _ in WAYS}.isdisjoint(ENDED)
+def test_only_a_person_or_a_late_answer_moves_what_has_ended() -> None:
+    steps = {step for state, step in WAYS if state in ENDED}
+    assert steps == {"replay", "cancel", "settle"}
+    assert not [step for state, step in WAYS if state in {"done", "cancelled"}]
