@@ -44,7 +44,8 @@ class Step(StrEnum):
     """The worker died after it sent the call, and the answer is on no disk we know of."""
     REPLAY = "replay"
     CANCEL = "cancel"
-    """Also how a dead letter is discarded."""
+    DISCARD = "discard"
+    """A person gives up what waits for one."""
 
 
 _WAYS: Mapping[tuple[JobState, Step], JobState] = {
@@ -64,8 +65,8 @@ _WAYS: Mapping[tuple[JobState, Step], JobState] = {
     (JobState.WAITING, Step.CANCEL): JobState.CANCELLED,
     (JobState.PARKED, Step.CANCEL): JobState.CANCELLED,
     (JobState.RUNNING, Step.CANCEL): JobState.CANCELLED,
-    (JobState.DEAD, Step.CANCEL): JobState.CANCELLED,
-    (JobState.UNCERTAIN, Step.CANCEL): JobState.CANCELLED,
+    (JobState.DEAD, Step.DISCARD): JobState.CANCELLED,
+    (JobState.UNCERTAIN, Step.DISCARD): JobState.CANCELLED,
 }
 
 

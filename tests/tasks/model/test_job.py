@@ -25,8 +25,8 @@ WAYS = {
     ("waiting", "cancel"): "cancelled",
     ("parked", "cancel"): "cancelled",
     ("running", "cancel"): "cancelled",
-    ("dead", "cancel"): "cancelled",
-    ("uncertain", "cancel"): "cancelled",
+    ("dead", "discard"): "cancelled",
+    ("uncertain", "discard"): "cancelled",
 }
 
 
@@ -43,5 +43,5 @@ def test_every_state_has_just_these_ways_out(state: JobState, step: Step) -> Non
 
 def test_only_a_person_or_a_late_answer_moves_what_has_ended() -> None:
     steps = {step for state, step in WAYS if state in ENDED}
-    assert steps == {"replay", "cancel", "settle"}
+    assert steps == {"replay", "discard", "settle"}
     assert not [step for state, step in WAYS if state in {"done", "cancelled"}]
