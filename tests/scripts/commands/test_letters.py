@@ -1,0 +1,224 @@
+"""`dead` and `uncertain` on a ledger with letters in it; a broker where something is published."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from redis import Redis
+from sqlalchemy import update
+
+from config.settings import Settings
+from scripts.stack.valkey import ValkeyServer
+from tests.scripts.commands.conftest import ESCAPE, Docmill, Past
+from workers.ledger import open_database
+from workers.ledger.tables import jobs
+
+BAD = f"bad{ESCAPE}.txt"
+NOTHING_CHANGED = ("dead", "--json")
+
+
+class Terminal(io.StringIO):
+    """A person at the keyboard who types one line."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def broker(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> ValkeyServer:
+    monkeypatch.setenv("DOCMILL_REDIS_URL", valkey.url)
+    return valkey
+
+
+@pytest.fixture
+def uncertain(past: Past) -> str:
+    """The job of slow.txt as a lost worker leaves it."""
+    with open_database(Settings().ledger_url) as database:
+        aside = update(jobs).where(jobs.c.id == past.jobs["slow.txt"]).values(state="uncertain")
+        database.write(lambda connection: connection.execute(aside))
+    return past.jobs["slow.txt"]
+
+
+def test_the_list_groups_what_went_wrong_alike(docmill: Docmill, past: Past) -> None:
+    told = docmill("dead", "--json").json
+    assert told["letters"] == 2
+    assert {(group["fault"], group["lane"], group["letters"]) for group in told["groups"]} == {
+        ("Refused", "docmill.low", 1),
+        ("TimedOut", "docmill.low", 1),
+    }
+    (timed_out,) = docmill("dead", "--fault", "TimedOut", "--json").json["groups"]
+    assert (timed_out["message"], timed_out["example"]) == ("silent for # s", past.jobs["slow.txt"])
+    said = docmill("dead").out
+    assert "TimedOut" in said
+    assert timed_out["fingerprint"] in said
+    assert docmill("dead", "--fingerprint", timed_out["fingerprint"][:5], "--json").json["letters"] == 1
+
+
+def test_each_letter_is_listed_and_cannot_drive_the_terminal(docmill: Docmill, past: Past) -> None:
+    said = docmill("dead", "--each").out
+    assert ESCAPE not in said
+    assert past.jobs[BAD] in said
+    each = docmill("dead", "--each", "--message", "SILENT", "--json").json["each"]
+    assert [letter["job_id"] for letter in each] == [past.jobs["slow.txt"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "letters"),
+    [
+        (["--submission", "latest"], 2),
+        (["--recipe", "summarize", "--complexity", "low"], 2),
+        (["--complexity", "high"], 0),
+        (["--newer", "1h"], 2),
+        (["--older", "1h"], 0),
+        (["--since", "2026-01-01", "--until", "2026-01-02T10:30"], 0),
+        (["--status", "400"], 0),
+    ],
+)
+def test_conditions_narrow_the_list(docmill: Docmill, past: Past, words: list[str], letters: int) -> None:
+    assert docmill("dead", *words, "--json").json["letters"] == letters
+
+
+def test_show_tells_every_attempt_with_its_cost(docmill: Docmill, past: Past) -> None:
+    told = docmill("dead", "show", past.jobs[BAD], "--json").json
+    (cause,) = told["causes"]
+    assert (cause["what"], cause["fault"]["kind"], cause["fault"]["request_id"]) == ("buried", "Refused", "req_2")
+    assert [call["cost_nanousd"] for call in cause["calls"]] == [1_234_567]
+    assert cause["request_ids"] == ["req_2", "req_1"]
+    said = docmill("dead", "show", past.jobs["slow.txt"]).out
+    assert "TimedOut: silent for 30 s" in said
+    assert "unknown" in said
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_nothing_named_is_refused(docmill: Docmill, past: Past, verb: str) -> None:
+    said = docmill("dead", verb, "--yes")
+    assert said.code == 2
+    assert said.err == "docmill: no letters named: give ids or a filter, or --all to mean every one\n"
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_in_a_pipe_nobody_can_be_asked(
+    docmill: Docmill, past: Past, broker: ValkeyServer, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    said = docmill("dead", verb, "--all")
+    assert said.code == 2
+    assert "--yes" in said.err
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+@pytest.mark.parametrize(("answer", "left"), [("\n", 2), ("n\n", 2), ("y\n", 1)])
+def test_a_person_is_shown_the_preview_and_asked(
+    docmill: Docmill, past: Past, broker: ValkeyServer, answer: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    said = docmill("dead", "replay", past.jobs[BAD])
+    assert "first attempts cost at most $" in said.err
+    assert "[y/N]" in said.err
+    assert said.code == (0 if left == 1 else 1)
+    assert docmill(*NOTHING_CHANGED).json["letters"] == left
+
+
+def test_a_dry_run_tells_all_and_changes_nothing(docmill: Docmill, past: Past) -> None:
+    words = ("dead", "replay", "--all", "--dry-run", "--max-tokens", "4000", "--to-complexity", "high")
+    told = docmill(*words, "--json").json
+    assert (told["letters"], told["same"], told["new"], told["unpriced"]) == (2, 0, 2, 0)
+    assert told["changes"]["max_tokens: 500 -> 4,000"] == 2
+    assert told["changes"]["complexity: low -> high"] == 2
+    # Sonnet 4.6: $3 in, $15 out for a million; the prompt's characters at three to a token
+    sent = [len("Unspeakable."), len("Slow.")]
+    tokens = [(n + len("You summarize.") + len("Summarize it.")) // 3 + 1 for n in sent]
+    assert told["estimate_nanousd"] == sum(n * 3_000 + 4_000 * 15_000 for n in tokens)
+    said = docmill(*words, "--per-minute", "1")
+    assert "2 new jobs would take an old one's place" in said.out
+    assert "1 a minute" in said.out
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+    assert docmill("dead", "discard", "--all", "--dry-run", "--json").json == {"letters": 2, "dry_run": True}
+
+
+def test_a_model_without_a_price_has_an_unknown_cost(docmill: Docmill, past: Past, home: object) -> None:
+    assert docmill("dead", "replay", "--all", "--model", "claude-9", "--yes").err.startswith(
+        "docmill: no model 'claude-9'"
+    )
+    catalogue = Settings().home / "catalogue.toml"
+    catalogue.write_text(
+        '[models."claude-9"]\nwindow_tokens = 1\nmax_output_tokens = 9\nmax_pdf_pages = 1\ncache_floor_tokens = 1\n'
+    )
+    told = docmill("dead", "replay", "--all", "--model", "claude-9", "--dry-run", "--json").json
+    assert (told["unpriced"], told["estimate_nanousd"]) == (2, 0)
+    assert "unknown cost" in docmill("dead", "replay", "--all", "--model", "claude-9", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--to-recipe", "none"], "no recipe 'none'"),
+        (["--to-recipe", "answer"], "needs a question: give --set question='...'"),
+        (["--set", "tone=kind"], "takes no 'tone'"),
+    ],
+)
+def test_a_change_that_does_not_do_is_told_before_anything_is_done(
+    docmill: Docmill, past: Past, broker: ValkeyServer, words: list[str], told: str
+) -> None:
+    said = docmill("dead", "replay", "--all", "--yes", *words)
+    assert said.code == 2
+    assert told in said.err
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+def test_a_paced_replay_waits_in_the_broker(docmill: Docmill, past: Past, broker: ValkeyServer) -> None:
+    told = docmill("dead", "replay", "--all", "--per-minute", "1", "--yes", "--json").json
+    assert (told["replayed"], told["published"], told["broker_trouble"]) == (2, 2, None)
+    with Redis.from_url(broker.url) as client:
+        keys = {key.decode() for key in client.keys("*docmill.low*")}
+        (delayed,) = [key for key in keys if "delayed" in key]
+        ((message, due),) = client.zrange(delayed, 0, -1, withscores=True)
+        seconds, micros = client.time()
+        assert 50 < due - (seconds + micros / 1e6) <= 60
+        headers = json.loads(message[1:])["headers"]
+    # The first is at once, and in the lane; the second waits.
+    ids = sorted([past.jobs[BAD], past.jobs["slow.txt"]])
+    assert headers["id"] == f"{ids[1]}.1"
+    assert docmill("dead", "replay", *ids, "--yes").out == "no dead letter matches\n"
+
+
+def test_a_changed_job_and_the_old_one_name_each_other(docmill: Docmill, past: Past, broker: ValkeyServer) -> None:
+    old = past.jobs["slow.txt"]
+    assert docmill("dead", "replay", old, "--max-tokens", "900", "--yes", "--json").json["created"] == 1
+    told = docmill("show", old, "--json").json["job"]
+    new = told["replayed_as"]
+    assert told["state"] == "cancelled"
+    assert docmill("show", new, "--json").json["job"]["replay_of"] == old
+    assert f"replayed as {new}" in docmill("show", old).out
+    assert f"replay of {old}" in docmill("show", new).out
+    (line,) = [line for line in docmill("results").lines if line["name"] == "slow.txt"]
+    assert (line["job_id"], line["state"]) == (new, "queued")
+
+
+def test_without_a_broker_nothing_is_moved(docmill: Docmill, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert docmill("dead", "replay", "--all", "--yes").code == 2
+    monkeypatch.setenv("DOCMILL_REDIS_URL", "redis://127.0.0.1:1/0")
+    assert docmill("dead", "replay", "--all", "--yes").code == 2
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+def test_discarded_is_gone_from_the_list_and_not_from_the_ledger(docmill: Docmill, past: Past) -> None:
+    assert docmill("dead", "discard", "--fault", "Refused", "--yes").out == "1 dead letter discarded\n"
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 1
+    assert docmill("show", past.jobs[BAD], "--json").json["calls"]
+
+
+def test_an_uncertain_job_has_its_own_list_and_a_warning(
+    docmill: Docmill, past: Past, uncertain: str, broker: ValkeyServer
+) -> None:
+    assert docmill("dead", "--json").json["letters"] == 1
+    assert docmill("uncertain", "--json").json["groups"][0]["example"] == uncertain
+    said = docmill("uncertain", "replay", "--all", "--dry-run").out
+    assert "warning: Claude may have answered and billed these already" in said
+    assert "at most $0.002500" in said
+    assert docmill("dead", "replay", uncertain, "--yes").out == "no dead letter matches\n"
+    assert docmill("uncertain", "replay", uncertain, "--yes").out == "1 job replayed\n"
+    assert docmill("uncertain").out == "no uncertain job here\n"
