@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any, Self
@@ -15,6 +14,7 @@ from config.settings import Settings
 from tasks.model.call import Answer, Prompt, Route
 from tasks.model.fault import Fault, TimedOut
 from workers.claude.faults import WIRE_ERRORS, fault_of
+from workers.claude.patience import Patience, listen
 from workers.claude.reading import Reply, read_message, read_stream
 
 SIMULATOR_HEADER = "docmill-simulator"
@@ -36,13 +36,14 @@ class ClaudeClient:
             connections: As many as calls in flight: one that waits for a connection would be taken for a failure.
         """
         limits = httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_S)
-        silence_s = settings.silence_timeout_s
+        self._silence_s = settings.silence_timeout_s
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key.get_secret_value(),
             base_url=base_url,
             max_retries=0,  # the SDK would sleep in a worker's slot, and retry what is hopeless
-            timeout=httpx2.Timeout(silence_s, connect=settings.connect_timeout_s),
-            http_client=anthropic.DefaultAioHttpClient(limits=limits),
+            # Reading has no limit here: `Patience` keeps it, and knows a stopped process from a silent server.
+            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s, pool=settings.silence_timeout_s),
+            http_client=anthropic.DefaultAioHttpClient(limits=limits, event_hooks={"response": [listen]}),
             open_telemetry=False,
         )
 
@@ -51,14 +52,24 @@ class ClaudeClient:
         started = time.monotonic()
         fault: Fault
         try:
-            async with asyncio.timeout(route.deadline_s):
+            async with Patience(deadline_s=route.deadline_s, silence_s=self._silence_s):
                 return await self._send(_body(prompt, route), route, started)
         except TimeoutError:
-            fault = TimedOut(f"no whole answer within {route.deadline_s:.0f} s")
+            fault = TimedOut(f"no whole answer within {route.deadline_s:.0f} s, or {self._silence_s:.0f} s of silence")
         except WIRE_ERRORS as error:
             fault = fault_of(error)
         # Raised out here, so that it has no __context__: the SDK's exception holds the key and the prompt.
         raise fault
+
+    async def probe(self) -> None:
+        """Ask for one model's name, which costs nothing. Raises `Fault`, when the key is not accepted or else."""
+        fault: Fault | None = None
+        try:
+            await self._client.models.list(limit=1)
+        except WIRE_ERRORS as error:
+            fault = fault_of(error)
+        if fault is not None:
+            raise fault  # out here for the same reason
 
     async def _send(self, body: Mapping[str, Any], route: Route, started: float) -> Answer:
         response = await self._client.messages.with_raw_response.create(**body, stream=route.stream)

@@ -8,6 +8,7 @@ from .errors import BrokerRefused
 from .inspection import Depth, depths
 from .keys import Keys
 from .lanes import LaneLimits
+from .pauses import Pause, Pauses
 from .quarantine import Quarantine, Quarantined
 from .setup import install
 
@@ -17,6 +18,8 @@ __all__ = [
     "Keys",
     "LaneLimits",
     "Outgoing",
+    "Pause",
+    "Pauses",
     "Quarantine",
     "Quarantined",
     "depths",

@@ -58,9 +58,18 @@ class Keys:
         """Sorted set of at most one member, there when a waiting worker should look at its lanes."""
         return f"{self.prefix}wake:{name}"
 
+    def paused(self, lane: str) -> str:
+        """Hash that is there while a lane is paused or half open; see `pauses`."""
+        return f"{self.prefix}paused:{lane}"
+
     def of_lane(self, lane: str) -> list[str]:
         """All keys of one lane in the order `claim.lua` takes them."""
-        return [self.delayed(lane), self.wake(lane), *(self.ready(lane, step) for step in self.steps)]
+        return [
+            self.delayed(lane),
+            self.wake(lane),
+            self.paused(lane),
+            *(self.ready(lane, step) for step in self.steps),
+        ]
 
 
 def lane_of(tag: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.catalogue import Complexity
-from tasks.model.fault import TooLong, UnknownModel
+from tasks.model.fault import TooLong, Truncated, UnknownModel
 from tasks.rules.routing import call_deadline_s, choose
 from tests.values import HAIKU, SONNET, SUMMARIZE, a_document, a_job, catalogue
 
@@ -56,3 +56,22 @@ def test_a_plain_call_is_never_cut_off_as_silent(max_tokens: int, silence_s: flo
     recipe = SUMMARIZE.model_copy(update={"max_tokens": max_tokens})
     route = choose(a_job(recipe=recipe), catalogue(), silence_s)
     assert route.stream or route.deadline_s <= silence_s
+
+
+def test_after_a_timeout_a_call_has_twice_the_time() -> None:
+    first = choose(a_job(), catalogue(), 30)
+    second = choose(a_job(faults={"TimedOut": 1, "ServerFailed": 2}), catalogue(), 30)
+    assert second.deadline_s == 2 * first.deadline_s
+    assert second.max_tokens == first.max_tokens
+
+
+@pytest.mark.parametrize(("asked", "given"), [(500, 1000), (40_000, 64_000)])
+def test_after_a_cut_answer_there_is_twice_the_room_the_model_allows(asked: int, given: int) -> None:
+    recipe = SUMMARIZE.model_copy(update={"max_tokens": asked})
+    assert choose(a_job(recipe=recipe, faults={"Truncated": 1}), catalogue(), 30).max_tokens == given
+
+
+def test_what_was_cut_off_at_the_models_limit_is_not_sent_again() -> None:
+    recipe = SUMMARIZE.model_copy(update={"max_tokens": 64_000})
+    with pytest.raises(Truncated, match="64,000 tokens"):
+        choose(a_job(recipe=recipe, faults={"Truncated": 1}), catalogue(), 30)

@@ -85,7 +85,7 @@ async def test_a_schema_is_kept(claude: ClaudeClient, stream: bool) -> None:
         ("404", faults.UnknownModel, None),
         ("413", faults.TooLong, None),
         ("too_long", faults.TooLong, None),
-        ("bad_pdf", faults.ServerFailed, None),
+        ("bad_pdf", faults.PdfFailed, None),
         ("400", faults.Rejected, None),
         ("500", faults.ServerFailed, None),
         ("502", faults.ServerFailed, None),
@@ -136,10 +136,59 @@ async def test_the_deadline_is_wall_clock_also_where_bytes_trickle(claude: Claud
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_came_while_the_process_was_stopped_is_not_given_up(
+    simulator: SimulatorProcess, stream: bool
+) -> None:
+    async with client_of(simulator.url, silence_s=2) as claude:
+        call = asyncio.create_task(claude.ask(prompt_of("{{sim:latency:1}}"), a_route(stream=stream, deadline_s=2)))
+        await asyncio.sleep(0.5)  # the request is out
+        time.sleep(4)  # noqa: ASYNC251 - as a stopped process: neither timers nor sockets have a turn
+        assert (await call).stop_reason == "end_turn"
+
+
+async def test_silence_ends_a_stream_and_pieces_do_not(simulator: SimulatorProcess) -> None:
+    async with client_of(simulator.url, silence_s=1) as claude:
+        with pytest.raises(faults.TimedOut):
+            await claude.ask(prompt_of("{{sim:latency:20}}"), a_route(stream=True))
+        simulator.configure(tokens_per_s=100)
+        try:
+            answer = await claude.ask(prompt_of("{{sim:tokens:250}}"), a_route(stream=True))
+        finally:
+            simulator.configure(tokens_per_s=None)
+    assert answer.total_ms > 2_000
+
+
 async def test_a_bad_key_is_unauthorized(simulator: SimulatorProcess) -> None:
     async with client_of(simulator.url, key="bad-key") as claude:
         with pytest.raises(faults.Unauthorized):
             await claude.ask(prompt_of("x"), a_route())
+
+
+async def test_a_key_is_tried_for_nothing(simulator: SimulatorProcess) -> None:
+    before = len(simulator.rows())
+    async with client_of(simulator.url) as good, client_of(simulator.url, key="bad-key") as bad:
+        await good.probe()
+        with pytest.raises(faults.Unauthorized) as caught:
+            await bad.probe()
+    assert_nothing_secret(caught.value)
+    assert len(simulator.rows()) == before
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("too_long", "over the model's context window (400 invalid_request_error)"),
+        ("usage_limit", "the spending limit is reached until 2099-01-01 (400 invalid_request_error)"),
+        ("spend_cap", "the spending limit is reached (429 enforced_spend_limit_reached)"),
+        ("402", "billing has stopped: no prepaid credit (402 billing_error)"),
+        ("502", "Claude failed (502)"),
+    ],
+)
+async def test_a_fault_says_in_words_what_happened(claude: ClaudeClient, marker: str, said: str) -> None:
+    with pytest.raises(Fault) as caught:
+        await claude.ask(prompt_of(f"{{{{sim:{marker}}}}} words"), a_route())
+    assert caught.value.message == said
 
 
 async def test_a_refused_connection_was_never_sent() -> None:

@@ -1,0 +1,132 @@
+"""Paused lanes, over two workers on a real broker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from workers.transport import Outgoing, Pauses, depths, publish_many
+
+from .conftest import System, kill, wait_for
+
+
+@pytest.fixture
+def pauses(system: System) -> Pauses:
+    return Pauses(system.client)
+
+
+def start_two(system: System) -> None:
+    for _ in range(2):
+        system.start_worker("--pool=threads", "--concurrency=10", lanes="lane,other", VISIBILITY_S=2)
+
+
+def send(system: System, count: int, *, lane: str = "lane", seconds: float = 0) -> None:
+    publish_many(system.app, [Outgoing("work", (f"{lane}-{n}", seconds), lane) for n in range(count)])
+
+
+def ready(system: System) -> int:
+    return sum(depths(system.client, ["lane"])["lane"].ready.values())
+
+
+def test_a_persons_pause_holds_on_all_workers_until_resumed(system: System, pauses: Pauses) -> None:
+    start_two(system)
+    assert pauses.pause(["lane"], "a look at the bill", by="anna") == ["lane"]
+    send(system, 20)
+    send(system, 20, lane="other")
+    wait_for(lambda: len(system.executions()) == 20)
+    assert all(name.startswith("other") for name in system.executions())
+    assert ready(system) == 20
+    pause = pauses.read(["lane", "other"])["lane"]
+    assert (pause.reason, pause.by, pause.until, pause.is_half_open) == ("a look at the bill", "anna", None, False)
+    resumed = time.time()
+    assert pauses.resume(["lane", "other"]) == ["lane"]
+    wait_for(lambda: len(system.executions()) == 40)
+    assert system.time_of("start", "lane-0") - resumed < 1
+    assert pauses.read(["lane"]) == {}
+
+
+def test_a_pause_takes_hold_of_a_busy_lane_within_a_second(system: System, pauses: Pauses) -> None:
+    start_two(system)
+    send(system, 2000, seconds=0.05)
+    wait_for(lambda: len(system.executions()) > 50)
+    pauses.pause(["lane"], "stop", by="anna")
+    paused = time.time()
+    wait_for(lambda: system.client.hlen("unacked") == 0)
+    assert 0 < ready(system) < 2000
+    assert max(system.time_of("start", name) for name in system.executions("start")[-20:]) - paused < 1
+
+
+def test_after_a_faults_pause_one_message_goes_at_a_time(system: System, pauses: Pauses) -> None:
+    start_two(system)
+    pauses.pause(["lane"], "no credit", by="worker", seconds=0.5, fault="BillingStopped")
+    send(system, 5, seconds=0.3)
+    wait_for(lambda: len(system.executions()) == 3)
+    assert pauses.read(["lane"])["lane"].is_half_open
+    starts = [system.time_of("start", f"lane-{n}") for n in range(3)]
+    ends = [system.time_of("end", f"lane-{n}") for n in range(3)]
+    assert ends[0] < starts[1]
+    assert ends[1] < starts[2]
+    wait_for(lambda: len(system.executions()) == 5)
+
+
+def test_one_that_went_well_opens_the_lane(system: System, pauses: Pauses) -> None:
+    start_two(system)
+    pauses.pause(["lane"], "no credit", by="worker", seconds=0.2, fault="BillingStopped")
+    send(system, 10, seconds=2)
+    wait_for(lambda: len(system.executions("start")) == 1)
+    assert not pauses.opened("lane", took_s=60)  # begun before the pause: it says nothing about the time after
+    assert pauses.opened("lane", took_s=0)
+    wait_for(lambda: len(system.executions("start")) == 10, timeout_s=2)
+    assert pauses.read(["lane"]) == {}
+
+
+def test_a_trial_whose_worker_dies_is_followed_by_another(system: System, pauses: Pauses) -> None:
+    pauses.pause(["lane"], "no credit", by="worker", seconds=0.01, fault="BillingStopped")
+    send(system, 2, seconds=60)
+    first = system.start_worker("--pool=threads", "--concurrency=10", VISIBILITY_S=2)
+    wait_for(lambda: len(system.executions("start")) == 1)
+    kill(first)
+    system.start_worker("--pool=threads", "--concurrency=10", VISIBILITY_S=2)
+    wait_for(lambda: len(system.executions("start")) == 2)
+
+
+def test_resuming_by_hand_after_a_fault_tries_one_first(system: System, pauses: Pauses) -> None:
+    start_two(system)
+    pauses.pause(["lane"], "no credit", by="worker", seconds=600, fault="BillingStopped")
+    send(system, 5, seconds=0.3)
+    assert pauses.resume(["lane"]) == ["lane"]
+    wait_for(lambda: len(system.executions()) == 1)
+    assert len(system.executions("start")) <= 2
+
+
+def test_of_two_pauses_the_one_that_ends_later_holds(system: System, pauses: Pauses) -> None:
+    assert pauses.pause(["lane"], "key", by="worker", seconds=60, fault="Unauthorized") == ["lane"]
+    since = pauses.read(["lane"])["lane"].since
+    assert pauses.pause(["lane"], "rate", by="worker", seconds=5, fault="RateLimited") == []
+    assert pauses.pause(["lane"], "key", by="worker", seconds=70, fault="Unauthorized") == []
+    assert pauses.read(["lane"])["lane"].reason == "key"
+    assert pauses.read(["lane"])["lane"].since == since
+    assert pauses.pause(["lane"], "money", by="worker", seconds=900, fault="BillingStopped") == ["lane"]
+    assert pauses.pause(["lane"], "holiday", by="anna") == ["lane"]
+    assert pauses.pause(["lane"], "key", by="worker", seconds=9_000, fault="Unauthorized") == []
+    assert pauses.read(["lane"])["lane"].reason == "holiday"
+    assert not pauses.opened("lane", took_s=0)
+
+
+def test_a_waiting_worker_is_not_kept_busy_by_a_paused_lane(system: System, pauses: Pauses) -> None:
+    """Work that may not be taken must not wake anybody over and over."""
+    pauses.pause(["lane"], "stop", by="anna")
+    send(system, 5)
+    system.start_worker("--pool=threads", "--concurrency=2")
+    before = system.client.info("commandstats")["cmdstat_bzpopmin"]["calls"]
+    time.sleep(3)  # a worker may look once a second
+    assert system.client.info("commandstats")["cmdstat_bzpopmin"]["calls"] - before <= 6
+
+
+def test_pauses_survive_any_name(system: System, pauses: Pauses, tmp_path: Path) -> None:
+    lane = f"größe/{tmp_path.name} x"
+    assert pauses.pause([lane], "reason with ünïcode", by="anna") == [lane]
+    assert pauses.read([lane])[lane].reason == "reason with ünïcode"
+    assert pauses.pause([], "", by="") == pauses.resume([]) == []
