@@ -54,6 +54,8 @@ class Catalogue(BaseModel):
     models: dict[str, Model]
     routes: dict[Complexity, str]
     lanes: dict[Complexity, Lane]
+    suspect: Lane
+    """Where a job goes whose worker died twice while it ran."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -63,10 +65,15 @@ class Catalogue(BaseModel):
                 raise ValueError(f"complexity {complexity.value!r} needs a route and a lane")
             if model not in self.models:
                 raise ValueError(f"routes.{complexity.value} = {model!r}: not one of {', '.join(self.models)}")
-        queues = [lane.queue for lane in self.lanes.values()]
+        queues = [lane.queue for lane in (*self.lanes.values(), self.suspect)]
         if len(set(queues)) < len(queues):
             raise ValueError(f"two lanes share a queue: {', '.join(queues)}")
         return self
+
+    @property
+    def queues(self) -> dict[str, int]:
+        """Every queue of jobs, with how many of its jobs one worker process runs at once."""
+        return {lane.queue: lane.concurrency for lane in (*self.lanes.values(), self.suspect)}
 
 
 def load_catalogue(home: Path) -> Catalogue:

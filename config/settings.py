@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     max_throttles: int = Field(default=200, ge=1)
     """Times one job may be told to wait before it becomes a dead letter."""
 
+    longest_pause_s: float = Field(default=3600, gt=0)
+    """A lane that money, a key or a model has stopped is tried again at least so often, by one job."""
+
     drain_timeout_s: float = Field(default=30, ge=0)
     """Grace at SIGTERM: calls that end within it are kept, the others go back to their lane."""
 
@@ -54,8 +57,20 @@ class Settings(BaseSettings):
     """How soon the broker hands out the messages of a worker that died. A living worker refreshes its own, but not
     while it drains: keep it longer than `drain_timeout_s`."""
 
-    owner_timeout_s: float = Field(default=15, gt=0)
-    """A worker not seen in the ledger for so long has lost its jobs. It reports itself every third of this."""
+    owner_timeout_s: float = Field(default=10, gt=0)
+    """A worker on another machine that was not seen in the ledger for so long has lost its jobs. It reports itself
+    every third of this. On its own machine a dead worker is known at once."""
+
+    on_crash: Literal["hold", "retry"] = "hold"
+    """What becomes of a job whose worker died after the call was sent and before its answer was kept: `hold` leaves it
+    to a person as uncertain, `retry` asks again, and may pay twice."""
+
+    job_deadline_s: float = Field(default=86_400, gt=0)
+    """A job that is retried for longer than this, from its first try on, becomes a dead letter. Waiting for its first
+    turn or in a paused lane does not count. The default lets a day's outage pass."""
+
+    dead_letter_days: float = Field(default=30, gt=0)
+    """Days until a dead letter that nobody decides about is discarded. What it cost stays in the ledger."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Level of our own log lines, which carry ids and numbers and never a document's text."""

@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from celery import Task, shared_task
 
 from config.prices import UnknownPrice
-from tasks.model.call import Answer, Call, CallState, Prompt, Route
+from tasks.model.call import Answer, Call, CallState, Kept, Prompt, Route
 from tasks.model.fault import Broken, Fault
 from tasks.model.job import Job
-from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
+from tasks.rules.parking import stopped_lanes
 from tasks.rules.pricing import cost_nanousd, estimate_nanousd
 from tasks.rules.prompting import shell_hash, write_prompt
-from tasks.rules.routing import choose
-from tasks.rules.verdict import judge
+from tasks.rules.routing import choose, wanted_model
+from tasks.rules.verdict import Bounds, judge
 
 TASK_NAME = "docmill.document"
 LEDGER_WAIT_S = 10
 """Before a message is tried again that found no ledger to ask."""
+LEDGER_PAUSE_S = 1
+"""Before the ledger is told again, which has its own patience each time."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger("docmill.document")
 
@@ -39,23 +45,40 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
     try:
         route = choose(job, here.catalogue, here.settings.silence_timeout_s)
         prompt = write_prompt(job.document, job.recipe, job.values)
+        here.spool.check()
         call = open_call(job, route, prompt, here)
         await here.ledger.sending(call, route, prompt.shell)
         answer = await here.claude.ask(prompt, route)
+        here.spool.keep(Kept(job.token, call, answer))  # paid for, whatever it is worth
         call = answered(call, answer, here)
-        return Done(read(answer, job.recipe)), call
+        output = read(answer, job.recipe)
+        here.lanes.saw(route.model, None)
+        return Done(output), call
     except Fault as fault:
         return verdict_on(fault, job, here), call and failed(call, fault)
     except asyncio.CancelledError:
         # A stopping worker or a cancelled job. The ledger tells which: it hands back only what is still running.
         await here.ledger.hand_back(job, call and interrupted(call))
         raise
-    except (ClaimLost, LedgerUnavailable):
+    except ClaimLost:
+        raise
+    except LedgerUnavailable:
+        await told(lambda: here.ledger.hand_back(job, call and unsent(call)))
         raise
     except Exception as error:  # noqa: BLE001 - a bug of ours must end as a dead letter, not as a lost message
         broken = Broken(f"internal error: {type(error).__name__} at {place_of(error)}")
         log.error("job.broken", job=job.id, error=broken.message)  # noqa: TRY400 - a traceback quotes the document
         return Bury(broken), call and failed(call, broken)
+
+
+async def told(tell: Callable[[], Awaitable[T]]) -> T:
+    """Tell the ledger something until it has heard it, however long it is away: what has happened has happened."""
+    while True:
+        try:
+            return await tell()
+        except LedgerUnavailable as error:
+            log.warning("ledger.unavailable", error=str(error))
+            await asyncio.sleep(LEDGER_PAUSE_S)
 
 
 def place_of(error: Exception) -> str:
@@ -66,14 +89,17 @@ def place_of(error: Exception) -> str:
 
 def verdict_on(fault: Fault, job: Job, here: World) -> Verdict:
     """What follows from a fault in this job."""
-    return judge(
-        fault,
-        attempt=job.attempt,
-        throttles=job.throttles,
-        max_attempts=here.settings.max_attempts,
-        max_throttles=here.settings.max_throttles,
-        draw=here.draw(),
-    )
+    storm = here.lanes.saw(wanted_model(job, here.catalogue), fault)
+    settings = here.settings
+    bounds = Bounds(settings.max_attempts, settings.max_throttles, settings.longest_pause_s)
+    return judge(fault, job, bounds, storm=storm, now=here.now(), draw=here.draw())
+
+
+async def stop_lanes(verdict: Park, job: Job, queue: str, here: World) -> float:
+    """Pause what the fault stops; seconds the job's next message has to wait: none where its own queue is stopped."""
+    lanes = stopped_lanes(verdict.fault, wanted_model(job, here.catalogue), here.catalogue)
+    stopped = await here.lanes.pause(lanes, verdict.seconds, verdict.fault)
+    return 0.0 if queue in stopped else verdict.seconds
 
 
 def open_call(job: Job, route: Route, prompt: Prompt, here: World) -> Call:
@@ -141,12 +167,17 @@ def interrupted(call: Call) -> Call:
     return call if call.state is CallState.ANSWERED else replace(call, state=CallState.UNKNOWN, fault="Cancelled")
 
 
+def unsent(call: Call) -> Call:
+    """The call whose intent the ledger could not be told, so that it was never made."""
+    return replace(call, state=CallState.FAILED, cost_nanousd=0, fault="NotSent")
+
+
 def report(job: Job, call: Call | None, verdict: Verdict) -> None:
     """One log line for a finished attempt: ids and numbers."""
     fields: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "verdict": type(verdict).__name__.lower()}
     if call is not None:
         fields |= {"model": call.model, "cost_nanousd": call.cost_nanousd, "ms": call.total_ms}
-    if isinstance(verdict, RetryIn | Bury):
+    if isinstance(verdict, RetryIn | Park | Bury):
         fields |= {"fault": verdict.fault.kind, "error": verdict.fault.message, "status": verdict.fault.status}
     log.info("attempt.finished", **fields)
 
@@ -155,20 +186,29 @@ def report(job: Job, call: Call | None, verdict: Verdict) -> None:
 async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
     """Answer one document. The message carries ids only; the ledger says what they mean."""
     here = world()
+    queue = str((self.request.delivery_info or {}).get("routing_key"))
     try:
         job = await here.ledger.claim(job_id, generation)
         if job is None:
             return "overtaken"
         verdict, call = await attempt(job, here)
-        await here.ledger.settle(job, call, verdict)
+        ours = await told(lambda: here.ledger.settle(job, call, verdict))
     except ClaimLost:
         return "overtaken"
     except Exception as error:  # noqa: BLE001 - without the ledger's word the message must not be lost
         log.warning("ledger.unavailable", job=job_id, error=str(error))
         raise await retry(self, job_id, generation, LEDGER_WAIT_S) from None
+    if call is not None:
+        here.spool.done(call.id)
     report(job, call, verdict)
-    if isinstance(verdict, RetryIn):
-        raise await retry(self, job_id, generation + 1, verdict.seconds, verdict.fault) from None
+    if ours and isinstance(verdict, Bury):
+        await here.broker.mirror(job, queue, verdict.fault)
+    if call is not None and call.state is CallState.ANSWERED:
+        await here.lanes.succeeded(queue, (call.total_ms or 0) / 1000)
+    if isinstance(verdict, RetryIn | Park):
+        # A lane is paused before the job's next message lies in it.
+        wait_s = verdict.seconds if isinstance(verdict, RetryIn) else await stop_lanes(verdict, job, queue, here)
+        raise await retry(self, job_id, generation + 1, wait_s, verdict.fault) from None
     return type(verdict).__name__.lower()
 
 

@@ -5,7 +5,7 @@ The workers put a World in place when a process starts (`use`); a test puts in i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,9 +13,12 @@ from typing import Protocol
 from config.catalogue import Catalogue
 from config.prices import PriceBook
 from config.settings import Settings
-from tasks.model.call import Answer, Call, Prompt, Route
-from tasks.model.job import Job
+from tasks.model.call import Answer, Call, Kept, Prompt, Route
+from tasks.model.fault import Fault
+from tasks.model.job import Job, LostJob, Message
+from tasks.model.standing import Held, Standing
 from tasks.model.verdict import Verdict
+from tasks.rules.judging import Fate
 
 
 class LedgerUnavailable(Exception):
@@ -31,6 +34,9 @@ class Claude(Protocol):
 
     async def ask(self, prompt: Prompt, route: Route) -> Answer:
         """One request, one Message. Raises `Fault`, never an exception of the SDK's."""
+
+    async def probe(self) -> None:
+        """A request that costs nothing. Raises `Fault`: `Unauthorized` while the key is not accepted."""
 
 
 class Ledger(Protocol):
@@ -59,6 +65,115 @@ class Ledger(Protocol):
         """Put a job that was interrupted by a stop back to queued, and record what is known of its call."""
 
 
+class Lanes(Protocol):
+    """What is known of how the lanes do. Nothing here raises: a pause that cannot be kept comes with the next fault."""
+
+    async def pause(self, queues: Collection[str] | None, seconds: float, fault: Fault) -> Collection[str]:
+        """Stop queues on all workers, all of them for None; those that are stopped now."""
+
+    async def succeeded(self, queue: str, took_s: float) -> None:
+        """Claude answered a job of this queue, asked so long ago. Ends the trial of a queue that was stopped before."""
+
+    def saw(self, model: str, fault: Fault | None) -> bool:
+        """Note the end of a call. True when most of the model's last calls found Claude overloaded."""
+
+
+class Estate(Protocol):
+    """What a dead worker process of this machine left behind. While it is open, nobody else has it."""
+
+    @property
+    def owner(self) -> str:
+        """Id of the process."""
+
+    @property
+    def kept(self) -> Sequence[Kept]:
+        """Its answers, some of which the ledger has."""
+
+    def discharge(self) -> None:
+        """Everything in it is settled: it may go."""
+
+    def set_aside(self) -> None:
+        """Something in it cannot be settled: out of the way, for a person to look at."""
+
+
+class Spool(Protocol):
+    """Answers on this machine's disk until the ledger has them. Nothing here waits, or raises where it is not said."""
+
+    def check(self) -> None:
+        """Ask before a request goes out. Raises `Unkeepable` when its answer could not be kept."""
+
+    def keep(self, kept: Kept) -> None:
+        """Keep an answer. One that the disk does not take is logged; its job may settle all the same."""
+
+    def done(self, call_id: str) -> None:
+        """The ledger has this answer."""
+
+    def estates(self) -> Iterator[Estate]:
+        """What processes have left that are certainly dead. Each is open until the next is asked for."""
+
+    def living(self) -> frozenset[str]:
+        """Owners that certainly live on this machine, though they may be stopped; this process is one of them."""
+
+
+class Upkeep(Protocol):
+    """The ledger for the sweeper. Every method raises `LedgerUnavailable` when the database does not answer."""
+
+    async def take_turn(self, name: str, every_s: float) -> bool:
+        """Whether this interval's turn is ours: each is taken once, whoever asks."""
+
+    async def unsettled(self, kept: Sequence[Kept]) -> list[tuple[Kept, Job]]:
+        """Those whose calls the ledger still holds open, each with its job as that claim had it."""
+
+    async def silent_owners(self, living: Collection[str]) -> list[str]:
+        """Owners of running jobs that have not been seen for too long; `living` ones are given more time.
+
+        None while this process could not report itself: then the fault may be the database's.
+        """
+
+    async def lost_jobs(self, owners: Collection[str]) -> list[LostJob]:
+        """The jobs that these owners were running."""
+
+    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> list[Message]:
+        """Move the jobs that are still with their owners, and return the messages of those that are queued again."""
+
+    async def forget(self, owner: str) -> None:
+        """This owner is dead and has no jobs any more."""
+
+    async def standing(self) -> Mapping[str, Standing]:
+        """What the ledger believes of each queue that has unfinished jobs."""
+
+    async def missing(self, queue: str, limit: int) -> list[Message]:
+        """Messages that the broker is most likely to have lost: those published longest ago, and not just now."""
+
+    async def unpublished(self, limit: int) -> list[Message]:
+        """Messages that nobody has published, although their jobs have been there for a while."""
+
+    async def published(self, messages: Sequence[Message]) -> None:
+        """Note that these were published just now."""
+
+    async def close_calls(self) -> int:
+        """Book the calls as unknown that nobody is waiting for any more; how many it were."""
+
+    async def expire_letters(self, older_than_s: float) -> int:
+        """Discard the dead letters that are older; how many it were."""
+
+    async def expire_jobs(self, limit: int) -> int:
+        """Bury the jobs that have been retried beyond their deadline; how many it were."""
+
+
+class Broker(Protocol):
+    """The broker for the sweeper. Raises whatever its client raises when it is away."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send these; one whose wait is not over lies in the delayed set."""
+
+    async def held(self, queues: Collection[str]) -> Mapping[str, Held]:
+        """How many messages it has of each queue."""
+
+    async def mirror(self, job: Job, lane: str, fault: Fault) -> None:
+        """Show a burial to those who watch the broker. Best effort: it never raises, and takes seconds at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything foreign, in one place."""
@@ -67,7 +182,11 @@ class World:
     catalogue: Catalogue
     prices: PriceBook
     ledger: Ledger
+    upkeep: Upkeep
+    spool: Spool
+    broker: Broker
     claude: Claude
+    lanes: Lanes
     now: Callable[[], datetime]
     """The moment, with its time zone."""
     draw: Callable[[], float]

@@ -13,6 +13,7 @@ from celery.signals import setup_logging
 from kombu import Queue
 
 from config.catalogue import load_catalogue
+from config.schedule import UPKEEP_CONCURRENCY, UPKEEP_QUEUE, beat_schedule
 from config.settings import Settings, load_settings
 from config.stack import broker_url
 from workers import lifecycle, logs
@@ -25,7 +26,7 @@ def make_app(read_settings: Callable[[], Settings]) -> AsyncioCelery:
 
     Then it raises `BadConfig` or `NotConfigured` where they do not do.
     """
-    made = AsyncioCelery("docmill", include=["tasks.document"])
+    made = AsyncioCelery("docmill", include=["tasks.document", "tasks.sweeping"])
     made.add_defaults(lambda: configuration(read_settings()))
     install(made)
     return made
@@ -33,8 +34,7 @@ def make_app(read_settings: Callable[[], Settings]) -> AsyncioCelery:
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's configuration, from the settings and the catalogue. Raises `BadConfig`, `NotConfigured`."""
-    lanes = load_catalogue(settings.home).lanes
-    concurrency = {lane.queue: lane.concurrency for lane in lanes.values()}
+    concurrency = load_catalogue(settings.home).queues | {UPKEEP_QUEUE: UPKEEP_CONCURRENCY}
     return {
         "broker_url": broker_url(settings),
         "broker_connection_retry_on_startup": True,
@@ -55,6 +55,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_queues": [Queue(queue) for queue in concurrency],
         "task_default_queue": next(iter(concurrency)),
         "task_create_missing_queues": False,
+        "beat_schedule": beat_schedule(),
         "task_serializer": "json",
         "accept_content": ["json"],
         "enable_utc": True,

@@ -5,9 +5,11 @@ Celery's process signals are sent inside the pool's loop, so clients open and cl
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import AsyncExitStack
 
+import structlog
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
 from config.files import BadConfig
@@ -17,6 +19,7 @@ from tasks import ports
 from workers.pool import await_
 
 _open = AsyncExitStack()
+log = structlog.get_logger("docmill.lifecycle")
 
 
 def connect() -> None:
@@ -39,7 +42,23 @@ def _start(**_: object) -> None:
     except (BadConfig, NotConfigured, LedgerError) as error:
         # Celery only logs what a signal's handler raises, and would take jobs without a World to do them in.
         raise SystemExit(f"docmill worker: {error}") from None
+    await_(_inherit_soon())
     calm_the_collector()
+
+
+async def _inherit_soon() -> None:
+    """See to what processes of this machine have left that died before, while the first jobs come in."""
+    task = asyncio.create_task(_inherit(ports.world()), name="inherit")
+    _open.callback(task.cancel)
+
+
+async def _inherit(here: ports.World) -> None:
+    from tasks.sweeping import inherit
+
+    try:
+        await inherit(here)
+    except Exception as error:  # noqa: BLE001 - the next sweep tries again, and the jobs need not wait for it
+        log.warning("inherit.failed", error=type(error).__name__)
 
 
 def calm_the_collector() -> None:

@@ -11,14 +11,18 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import structlog
+from celery import current_app
 
 from config.catalogue import load_catalogue
 from config.prices import load_prices
 from config.settings import Settings
 from config.stack import claude_address
 from tasks.ports import World
+from workers.broker import Broker
 from workers.claude import ClaudeClient
-from workers.ledger import GroupedLedger, new_id
+from workers.lanes import Lanes
+from workers.ledger import GroupedLedger, Upkeep, new_id
+from workers.spool import Spool
 
 SPARE_CONNECTIONS = 16
 """Beyond one for each slot: a cancelled call gives its connection back a moment after its slot."""
@@ -33,12 +37,17 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
     """
     catalogue = load_catalogue(settings.home)
     base_url, api_key = claude_address(settings)
-    slots = sum(lane.concurrency for lane in catalogue.lanes.values())
+    slots = sum(catalogue.queues.values())
     ledger = await stack.enter_async_context(
         await GroupedLedger.open(settings.ledger_url, owner_timeout_s=settings.owner_timeout_s)
     )
+    spool = Spool(settings.home / "spool", ledger.owner)
+    stack.callback(spool.close)
     claude = await stack.enter_async_context(
         ClaudeClient(settings, base_url=base_url, api_key=api_key, connections=slots + SPARE_CONNECTIONS)
+    )
+    lanes = await stack.enter_async_context(
+        Lanes(current_app, list(catalogue.queues), claude, longest_pause_s=settings.longest_pause_s)
     )
     log.info("worker.open", owner=ledger.owner, slots=slots, simulated=settings.simulated)
     return World(
@@ -46,7 +55,16 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
         catalogue=catalogue,
         prices=load_prices(settings.home),
         ledger=ledger,
+        upkeep=Upkeep(
+            ledger,
+            owner_timeout_s=settings.owner_timeout_s,
+            job_deadline_s=settings.job_deadline_s,
+            suspect=catalogue.suspect.queue,
+        ),
+        spool=spool,
+        broker=Broker(current_app),
         claude=claude,
+        lanes=lanes,
         now=lambda: datetime.now(UTC),
         draw=random.random,
         new_id=new_id,

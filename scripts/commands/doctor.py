@@ -23,6 +23,7 @@ from config.settings import Settings, load_settings
 from config.stack import NotConfigured, Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import counted
+from scripts.commands.shared.lanes import read_pauses, tell
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json
 from scripts.commands.shared.settings import broker
@@ -258,9 +259,21 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     with client:
         try:
             yield from _server(client)
+            yield from _paused(settings)
         except redis.RedisError as error:
             mend = "start it, or mend DOCMILL_REDIS_URL"
             yield Finding("broker", Grade.MISSING, one_line(str(error)), mend)
+
+
+def _paused(settings: Settings) -> Iterator[Finding]:
+    try:
+        pauses = read_pauses(settings)
+    except BadConfig:  # the catalogue's, which is found fault with above
+        return
+    for line, advice in tell(pauses):
+        yield Finding("lanes", Grade.WARNING, line, advice)
+    if not pauses:
+        yield Finding("lanes", Grade.OK, "none is paused")
 
 
 def _embedded_broker() -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from scripts.commands.shared import terminal
 from scripts.commands.shared.answers import print_answers
 from scripts.commands.shared.figures import span
 from scripts.commands.shared.files import check_target, write_lines
+from scripts.commands.shared.lanes import PauseNotes
 from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import add_documents, add_json, add_simulator, simulator_arguments, wish_of
 from scripts.commands.shared.progress import Standing, documents, follow
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             with _workers(settings, simulator, producer.database) as check:
                 began = time.monotonic()
-                receipt = _answered(submitting, producer.database, check)
+                receipt = _answered(submitting, producer.database, check, PauseNotes(settings))
                 return _print(args, producer.database, receipt, time.monotonic() - began)
         except BrokenPipeError:
             raise
@@ -98,7 +99,7 @@ def _workers(settings: Settings, simulator: tuple[str, ...], database: Database)
     _tell_synthetic(settings.simulated)
     began = time.monotonic()
     terminal.note("starting a stack ...", "dim")
-    with in_background(settings, Parts(simulator=simulator), report=terminal.note) as stack:
+    with in_background(settings, Parts(simulator=simulator, beat=True), report=terminal.note) as stack:
         terminal.note(f"ready after {span(time.monotonic() - began)}", "dim")
         try:
             yield stack.check
@@ -117,11 +118,16 @@ def _tell_synthetic(simulated: bool) -> None:
         terminal.note(f"no ANTHROPIC_API_KEY: the simulator answers. {SYNTHETIC}", "yellow")
 
 
-def _answered(submitting: Submitting, database: Database, check: Callable[[], None]) -> Receipt:
+def _answered(submitting: Submitting, database: Database, check: Callable[[], None], notes: PauseNotes) -> Receipt:
     """Submit, and wait until every document has its outcome."""
+
+    def look_around() -> None:
+        check()
+        notes.look()
+
     receipt = submitting.submit()
     terminal.note(f"{documents(receipt.items)} submitted as {receipt.submission_id}", "dim")
-    follow(lambda: Standing(progress(database, receipt.submission_id)), check)
+    follow(lambda: Standing(progress(database, receipt.submission_id)), look_around)
     return receipt
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from config.settings import load_settings
 from scripts.commands.shared import terminal
-from scripts.commands.shared.figures import exact_dollars, milliseconds, moment, span, tokens
+from scripts.commands.shared.figures import cost, counted, exact_dollars, milliseconds, moment, span, tokens
 from scripts.commands.shared.ids import find_job
 from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import add_json
+from tasks.model.call import CallState
 from tasks.rules.pricing import dollars
-from workers.ledger import CallLine, EventLine, JobLine, Story, open_database, prompt, story
+from workers.ledger import CallLine, EventLine, Spent, Story, open_database, prompt, story
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -98,20 +99,21 @@ def _plain(call: CallLine) -> dict[str, Any]:
 def _print(found: Story) -> None:
     out = terminal.out()
     grid = terminal.grid()
-    for name, value in _facts(found.job):
+    for name, value in _facts(found):
         grid.add_row(name, terminal.cell(value))
     out.show(grid)
     out.print()
-    shown = terminal.table("when", "after", "what", right=["after"], fold=["what"])
-    for at, said, style in sorted(_timeline(found), key=lambda line: line[0]):
-        after = span((at - found.job.created_at).total_seconds())
-        shown.add_row(moment(at), after, terminal.cell(said, style))
+    shown = terminal.table("when", "after", "what", "cost", right=["after", "cost"], fold=["what"])
+    for moment_of, said, cost_of, style in sorted(_timeline(found), key=lambda line: line[0]):
+        after = span((moment_of - found.job.created_at).total_seconds())
+        shown.add_row(moment(moment_of), after, terminal.cell(said, style), cost_of)
     out.show(shown)
     if any(call.synthetic for call in found.calls):
         terminal.note("synthetic: the simulator answered, no model was asked, nothing was paid", "yellow")
 
 
-def _facts(job: JobLine) -> Iterator[tuple[str, str]]:
+def _facts(found: Story) -> Iterator[tuple[str, str]]:
+    job = found.job
     yield "job", job.id
     yield "document", job.name
     yield "state", job.state.value
@@ -122,19 +124,40 @@ def _facts(job: JobLine) -> Iterator[tuple[str, str]]:
         yield "model", f"{job.route_model}, {job.route_reason}"
     if job.fault:
         yield "fault", f"{job.fault.kind}: {job.fault.message}"
+    if job.replay_of:
+        yield "replay of", job.replay_of
+    if job.replayed_as:
+        yield "replayed as", job.replayed_as
+    if found.calls:
+        yield "cost", f"{cost(_spent(found.calls))}, {counted(len(found.calls), 'call')}"
 
 
-def _timeline(found: Story) -> Iterator[tuple[datetime, str, str]]:
+def _spent(calls: tuple[CallLine, ...]) -> Spent:
+    unknown = [call for call in calls if call.cost_nanousd is None and call.state is not CallState.SENT]
+    return Spent(
+        calls=len(calls),
+        cost_nanousd=sum(call.cost_nanousd or 0 for call in calls),
+        unknown_calls=len(unknown),
+        unknown_estimate_nanousd=sum(call.estimate_nanousd or 0 for call in unknown),
+    )
+
+
+def _timeline(found: Story) -> Iterator[tuple[datetime, str, str, str]]:
+    """Moment, what happened, what it cost, and its style."""
     for call in found.calls:
-        yield call.sent_at, f"call {call.id} sent to {call.model}", "dim"
+        yield call.sent_at, f"call {call.id} sent to {call.model}", "", "dim"
         if call.finished_at is not None:
-            yield call.finished_at, f"call {call.id} {_ending(call)}", "dim"
+            yield call.finished_at, f"call {call.id} {_ending(call)}", _cost(call), "dim"
     # After the calls: a call's end and what follows from it are one transaction, at one moment.
     for event in found.events:
-        yield event.at, _event(event), _EVENT_STYLES.get(event.kind, "")
+        yield event.at, _event(event), "", _EVENT_STYLES.get(event.kind, "")
 
 
-_EVENT_STYLES = {"done": "green", "buried": "red", "cancelled": "red", "delayed": "yellow", "worker_lost": "yellow"}
+_EVENT_STYLES = {
+    "done": "green",
+    **dict.fromkeys(("buried", "cancelled", "discarded", "letter_expired"), "red"),
+    **dict.fromkeys(("delayed", "parked", "worker_lost", "uncertain", "replayed_as"), "yellow"),
+}
 
 
 def _event(event: EventLine) -> str:
@@ -149,6 +172,18 @@ def _event(event: EventLine) -> str:
             return f"dead: {_fault(told)}"
         case "worker_lost":
             return "its worker was lost; another one takes it"
+        case "created" if told.get("replay_of"):
+            return f"created, as a replay of {told['replay_of']}"
+        case "parked":
+            return f"waits in its paused lane (not a try): {_fault(told)}"
+        case "uncertain":
+            return f"uncertain: {_fault(told)}"
+        case "replayed":
+            return "replayed: its attempts start anew"
+        case "replayed_as":
+            return f"replayed as {told.get('job')}, which answers in its place"
+        case "letter_expired":
+            return "discarded: nobody decided about it for too long"
         case "handed_back":
             return "handed back to its lane by a stopping worker"
         case kind:
@@ -166,9 +201,14 @@ def _ending(call: CallLine) -> str:
         parts.append(f"{call.fault}{f' [{call.status}]' if call.status else ''}")
     if call.usage is not None:
         parts.append(tokens(call.usage))
-    parts.append(dollars(call.cost_nanousd) if call.cost_nanousd is not None else "cost unknown")
     if call.total_ms is not None:
         parts.append(f"first byte {milliseconds(call.first_byte_ms)}, total {milliseconds(call.total_ms)}")
     if call.request_id:
         parts.append(call.request_id)
     return "; ".join(parts)
+
+
+def _cost(call: CallLine) -> str:
+    if call.cost_nanousd is not None:
+        return dollars(call.cost_nanousd)
+    return f"unknown, at most {dollars(call.estimate_nanousd)}" if call.estimate_nanousd else "unknown"

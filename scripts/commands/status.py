@@ -12,6 +12,7 @@ from config.settings import Settings, load_settings
 from config.stack import NotConfigured, Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import ago
+from scripts.commands.shared.lanes import tell
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json, positive
 from scripts.commands.shared.settings import broker
@@ -76,8 +77,8 @@ def _print_submissions(lines: list[tuple[SubmissionLine, dict[JobState, int]]]) 
     if not lines:
         terminal.out().print("nothing was submitted yet: start with `docmill run PATH`", soft_wrap=True)
         return
-    cancelled = any(states[JobState.CANCELLED] for _, states in lines)
-    numbers = ["documents", "done", "dead", *(["cancelled"] if cancelled else []), "open"]
+    rare = [state for state in (JobState.UNCERTAIN, JobState.CANCELLED) if any(states[state] for _, states in lines)]
+    numbers = ["documents", "done", "dead", *rare, "open"]
     shown = terminal.table("submission", "when", *numbers, "recipe", right=numbers, fold=["recipe"])
     for line, states in lines:
         still_open = sum(count for state, count in states.items() if state not in ENDED)
@@ -88,7 +89,7 @@ def _print_submissions(lines: list[tuple[SubmissionLine, dict[JobState, int]]]) 
             f"{line.items:,}",
             _number(states[JobState.DONE], "green"),
             _number(states[JobState.DEAD], "red"),
-            *([_number(states[JobState.CANCELLED], "red")] if cancelled else []),
+            *(_number(states[state], "red") for state in rare),
             _number(still_open, "yellow"),
             terminal.cell(about),
         )
@@ -104,10 +105,12 @@ def _lanes(settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]
         client = broker(settings)
         if client is None:
             return None, "depths are read from a single server only"
-        from workers.transport import depths  # Celery comes with it, which a status without a broker need not pay
+        # Celery comes with it, which a status without a broker need not pay
+        from workers.transport import Pauses, depths
 
         with client:
             found = depths(client, [lane.queue for lane in lanes.values()])
+            paused = Pauses(client).read(list(found))
     except (NotConfigured, redis.RedisError) as error:
         return None, one_line(str(error))
     return [
@@ -118,6 +121,7 @@ def _lanes(settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]
             "delayed": found[lane.queue].delayed,
             "held": found[lane.queue].unacked,
             "slots_per_worker": lane.concurrency,
+            "paused": paused.get(lane.queue),
         }
         for complexity, lane in lanes.items()
     ], None
@@ -132,6 +136,8 @@ def _print_lanes(lanes: list[dict[str, Any]] | None, trouble: str | None) -> Non
     for lane in lanes:
         shown.add_row(lane["lane"], *(f"{lane[name]:,}" for name in ("ready", "delayed", "held", "slots_per_worker")))
     terminal.out().show(shown)
+    for line, _ in tell({lane["lane"]: lane["paused"] for lane in lanes if lane["paused"]}):
+        terminal.out().print(terminal.cell(f"{line}: see `docmill lanes`", "yellow"), soft_wrap=True)
 
 
 def _number(number: int, style: str) -> Text:

@@ -7,6 +7,7 @@ import argparse
 from config.settings import load_settings
 from scripts.commands.shared import terminal
 from scripts.commands.shared.ids import find_submission
+from scripts.commands.shared.lanes import PauseNotes
 from scripts.commands.shared.options import add_json
 from scripts.commands.shared.progress import Standing, follow
 from scripts.commands.shared.summary import (
@@ -28,11 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Follow, then sum up. 1 when documents are dead or cancelled."""
-    with open_database(load_settings().ledger_url) as database:
+    settings = load_settings()
+    with open_database(settings.ledger_url) as database:
         submission_id = find_submission(database, args.id)
         _tell_if_idle(database, submission_id)
         try:
-            follow(lambda: Standing(progress(database, submission_id)))
+            follow(lambda: Standing(progress(database, submission_id)), PauseNotes(settings).look)
         except KeyboardInterrupt:
             standing = Standing(progress(database, submission_id))
             terminal.note(f"{standing.told()}; the work goes on: `docmill watch {submission_id}` looks on again")

@@ -77,6 +77,15 @@ class Answer:
     """Said by the simulator and not by Claude."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer on disk, with what it takes to settle its job: the claim it belongs to, and the call as it was sent."""
+
+    token: str
+    call: Call
+    answer: Answer
+
+
 class CallState(StrEnum):
     """What is known of a call."""
 

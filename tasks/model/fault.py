@@ -78,8 +78,22 @@ class TimedOut(Transient):
     possibly_billed = True
 
 
+class WorkerLost(Transient):
+    """Its worker died after the request had gone out, and no answer was kept."""
+
+    possibly_billed = True
+
+
 class BadOutput(Transient):
     """The answer breaks the recipe's contract. It was paid for."""
+
+
+class Truncated(Transient):
+    """The answer reached max_tokens. It was paid for; the same request would be cut off at the same place."""
+
+
+class PdfFailed(Transient):
+    """The API could not read the PDF. It often can the second time."""
 
 
 class Throttled(Fault):
@@ -95,7 +109,11 @@ class Overloaded(Throttled):
 
 
 class Unreachable(Throttled):
-    """No connection, or none free in our own pool: the API never saw the request."""
+    """No connection: the API never saw the request."""
+
+
+class PoolFull(Throttled):
+    """None of our own connections was free: not the API's failure, which never saw the request."""
 
 
 class Blocked(Fault):
@@ -118,6 +136,10 @@ class UnknownModel(Blocked):
     """404 for the model of the route."""
 
 
+class Unkeepable(Blocked):
+    """The spool has no room for an answer: what cannot be kept is not asked for."""
+
+
 class Permanent(Fault):
     """Would fail again the same way."""
 
@@ -134,13 +156,17 @@ class Refused(Permanent):
     """Claude declined to answer. It was paid for."""
 
 
-class Truncated(Permanent):
-    """The answer reached max_tokens. It was paid for."""
-
-
 class EmptyDocument(Permanent):
     """Nothing in the document to ask about."""
 
 
 class Broken(Permanent):
     """A bug of ours; the log has the place."""
+
+
+class KilledWorker(Permanent):
+    """Its worker died each time it ran, the last time with nothing else of its kind beside it."""
+
+
+class OutOfTime(Permanent):
+    """Tried for longer than a job may be."""

@@ -44,6 +44,8 @@ class Step(StrEnum):
     """The worker died after it sent the call, and the answer is on no disk we know of."""
     REPLAY = "replay"
     CANCEL = "cancel"
+    EXPIRE = "expire"
+    """It was tried again and again until its deadline passed."""
     DISCARD = "discard"
     """A person gives up what waits for one."""
 
@@ -53,10 +55,13 @@ _WAYS: Mapping[tuple[JobState, Step], JobState] = {
     (JobState.WAITING, Step.CLAIM): JobState.RUNNING,
     (JobState.PARKED, Step.CLAIM): JobState.RUNNING,
     (JobState.RUNNING, Step.SETTLE): JobState.DONE,
-    (JobState.UNCERTAIN, Step.SETTLE): JobState.DONE,  # its answer was found after all: in the spool of another machine
+    # Its answer was found after all, in the spool of another machine: it is uncertain, or about to be asked again.
+    (JobState.UNCERTAIN, Step.SETTLE): JobState.DONE,
+    (JobState.QUEUED, Step.SETTLE): JobState.DONE,
     (JobState.RUNNING, Step.DELAY): JobState.WAITING,
     (JobState.RUNNING, Step.PARK): JobState.PARKED,
     (JobState.RUNNING, Step.BURY): JobState.DEAD,
+    (JobState.WAITING, Step.EXPIRE): JobState.DEAD,
     (JobState.RUNNING, Step.HAND_BACK): JobState.QUEUED,
     (JobState.RUNNING, Step.LOSE): JobState.UNCERTAIN,
     (JobState.DEAD, Step.REPLAY): JobState.QUEUED,
@@ -127,3 +132,30 @@ class Job:
     document: Document
     queued_ms: int
     """From its last publication to this claim."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """How many of its attempts ended in each kind of fault, since it was submitted or replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostJob:
+    """A job whose worker is gone, as that worker had claimed it."""
+
+    id: str
+    token: str
+    generation: int
+    attempt: int
+    lane: str
+    crashes: int
+    """Times its worker died before."""
+    sent: bool
+    """Whether it has a call that was sent and has no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the broker is told of a job."""
+
+    job_id: str
+    generation: int
+    queue: str
+    wait_s: float = 0.0

@@ -130,17 +130,6 @@ def test_sigterm_lets_calls_finish_and_hands_the_rest_back(mill: Mill) -> None:
     mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 1, "the slow one runs again")
 
 
-@pytest.mark.timeout(120)
-def test_a_killed_workers_jobs_are_run_by_another(mill: Mill) -> None:
-    worker = mill.start_worker()
-    receipt = mill.submit([f"{{{{sim:latency:2}}}} {letter}" for letter in letters(50)])
-    mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 50, "all run")
-    worker.kill()
-    worker.wait()
-    mill.start_worker()
-    assert Counter(result.state for result in mill.finish(receipt)) == {JobState.DONE: 50}
-
-
 def test_a_worker_that_cannot_open_its_world_ends_with_one_line(mill: Mill) -> None:
     (mill.home / "catalogue.toml").write_text('[routes]\nhigh = "claude-9"\n')
     command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]

@@ -67,6 +67,7 @@ class GroupedLedger:
         self._waiting: deque[_Operation] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._reported_at = self._steady_since = time.monotonic()
         self._thread = threading.Thread(target=self._write_until_closed, name="docmill-ledger", daemon=True)
 
     @classmethod
@@ -109,6 +110,19 @@ class GroupedLedger:
     def owner(self) -> str:
         """Id of this worker process, random for each start."""
         return self._owner.id
+
+    @property
+    def database(self) -> Database:
+        """The connections, for as long as the ledger is open."""
+        return self._database
+
+    def steady_s(self) -> float:
+        """For how long this process's reports have come through without a gap; 0 while they do not."""
+        now = time.monotonic()
+        return 0.0 if self._is_gap(now) else now - self._steady_since
+
+    def _is_gap(self, now: float) -> bool:
+        return now - self._reported_at > 2 * self._owner_timeout_s / REPORTS_PER_TIMEOUT
 
     async def claim(self, job_id: str, generation: int) -> Job | None:
         """See `tasks.ports.Ledger`. A claim that ends in an error or a cancellation gives back what it may have got."""
@@ -193,7 +207,7 @@ class GroupedLedger:
         def write(connection: Connection) -> tuple[set[str], set[str]]:
             allowed = moving.sending(connection, sendings, owner=owner, at=at)
             moved = moving.settle(connection, settlements, at=at)
-            moving.claim(connection, claims, owner=owner, owner_timeout_s=self._owner_timeout_s, at=at)
+            moving.claim(connection, claims, owner=owner, at=at)
             moving.hand_back(connection, returns, at=at)
             return allowed, moved
 
@@ -223,6 +237,10 @@ class GroupedLedger:
     def _try_to_report(self) -> None:
         with suppress(LedgerError):  # nobody else can see the database either; the next report is soon
             self._report()
+            now = time.monotonic()
+            if self._is_gap(now):
+                self._steady_since = now
+            self._reported_at = now
 
     def _sign_off(self) -> None:
         database, at = self._database, self._database.now()

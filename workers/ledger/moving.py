@@ -17,9 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from config.catalogue import Complexity
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Route
-from tasks.model.fault import Fault
+from tasks.model.fault import Fault, Throttled
 from tasks.model.job import Document, Job, Step
-from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from workers.ledger import steps
 from workers.ledger.tables import storable, workers
 
@@ -75,11 +75,11 @@ class Return:
     call: Call | None
 
 
-def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, owner_timeout_s: float, at: datetime) -> None:
+def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, at: datetime) -> None:
     """Take the jobs that are free, due and of the message's generation; `claimed` then finds the ones we got.
 
-    A job whose owner has not been seen for `owner_timeout_s` is handed back first, in that owner's name: its open calls
-    become unknown.
+    A running job is not free, even where its owner is dead: `workers.ledger.upkeep` judges what becomes of it, and has
+    a message of its own sent.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -89,23 +89,14 @@ def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, owner_
             "owner": owner,
             "at": at,
             "due": at + CLOCK_SLACK,
-            "alive": at - timedelta(seconds=owner_timeout_s),
         }
         for each in claims
     ]
     won: dict[str, int] = dict(steps.CLAIM.run(connection, rows))
-    left = [row for row in rows if row["token"] not in won]
-    lost: dict[str, int] = dict(steps.HAND_BACK_LOST.run(connection, left))
-    if lost:
-        again = [row for row in left if row["id"] in lost]
-        steps.LOSE_CALLS.run(connection, [{"id": job_id, "at": at} for job_id in lost])
-        generations = {row["id"]: row["generation"] for row in again}
-        _tell(connection, [_event(job, at, "worker_lost", lost[job], generations[job]) for job in lost])
-        won.update(steps.CLAIM.run(connection, again))
-    _tell(
+    tell(
         connection,
         [
-            _event(row["id"], at, "claimed", won[row["token"]], row["generation"], owner=owner)
+            event_row(row["id"], at, "claimed", won[row["token"]], row["generation"], owner=owner)
             for row in rows
             if row["token"] in won
         ],
@@ -129,7 +120,7 @@ class Recipes:
 def claimed(connection: Connection, claims: Sequence[Claim], recipes: Recipes) -> dict[str, Job]:
     """The jobs that are ours by these claims, by token, with their documents."""
     rows = steps.FIND_CLAIMED.run(connection, [{"id": each.job_id, "token": each.token} for each in claims])
-    found = [_job(row, recipes, connection) for row in rows]
+    found = [job_of(row, recipes, connection) for row in rows]
     return {job.token: job for job in found}
 
 
@@ -159,7 +150,7 @@ def sending(connection: Connection, requests: Sequence[Sending], *, owner: str, 
 def settle(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> set[str]:
     """Record the calls' ends and move the jobs. Returns the tokens of the jobs that were moved by these."""
     _end_calls(connection, [each.call for each in settlements], at)
-    done, delayed, buried = [], [], []
+    done, delayed, parked, buried = [], [], [], []
     events = {}
     for each in settlements:
         job, verdict = each.job, each.verdict
@@ -167,28 +158,49 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, at: dat
         match verdict:
             case Done(output):
                 done.append({**row, "generation": job.generation, "output": storable(output)})
-                events[job.token] = _event(job.id, at, "done", job.attempt, job.generation)
+                events[job.token] = event_row(job.id, at, "done", job.attempt, job.generation)
             case RetryIn(seconds, fault, counts):
                 delayed.append(
                     {
                         **row,
                         "attempt": job.attempt + counts,
                         "throttles": job.throttles + (not counts),
+                        "faults": faults_with(fault, job),
                         "not_before": at + timedelta(seconds=seconds),
-                        **_fault(fault),
+                        **fault_columns(fault),
                     }
                 )
-                events[job.token] = _event(
-                    job.id, at, "delayed", job.attempt, job.generation, seconds=seconds, counts=counts, **_fault(fault)
+                events[job.token] = event_row(
+                    job.id,
+                    at,
+                    "delayed",
+                    job.attempt,
+                    job.generation,
+                    seconds=seconds,
+                    counts=counts,
+                    **fault_columns(fault),
+                )
+            case Park(seconds, fault):
+                parked.append(
+                    {
+                        **row,
+                        "throttles": job.throttles + isinstance(fault, Throttled),
+                        "faults": faults_with(fault, job),
+                        **fault_columns(fault),
+                    }
+                )
+                events[job.token] = event_row(
+                    job.id, at, "parked", job.attempt, job.generation, seconds=seconds, **fault_columns(fault)
                 )
             case Bury(fault):
-                buried.append({**row, **_fault(fault)})
-                events[job.token] = _event(job.id, at, "buried", job.attempt, job.generation, **_fault(fault))
+                buried.append({**row, **fault_columns(fault)})
+                events[job.token] = event_row(job.id, at, "buried", job.attempt, job.generation, **fault_columns(fault))
     moved: set[str] = set()
     before: set[str] = set()
     for statement, step, rows in (
         (steps.SETTLE, Step.SETTLE, done),
         (steps.DELAY, Step.DELAY, delayed),
+        (steps.PARK, Step.PARK, parked),
         (steps.BURY, Step.BURY, buried),
     ):
         now = {token for (token,) in statement.run(connection, rows)}
@@ -196,7 +208,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, at: dat
         state = steps.target(step).value
         left = [{"id": row["id"], "token": row["token"], "state": state} for row in rows if row["token"] not in now]
         before |= {token for (token,) in steps.FIND_MOVED.run(connection, left)}
-    _tell(connection, [event for token, event in events.items() if token in moved])
+    tell(connection, [event for token, event in events.items() if token in moved])
     return moved | before
 
 
@@ -205,7 +217,9 @@ def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime
     _end_calls(connection, [each.call for each in returns], at)
     rows = [{"id": each.job_id, "token": each.token, "at": at} for each in returns]
     back = steps.HAND_BACK.run(connection, rows)
-    _tell(connection, [_event(job_id, at, "handed_back", attempt, generation) for job_id, attempt, generation in back])
+    tell(
+        connection, [event_row(job_id, at, "handed_back", attempt, generation) for job_id, attempt, generation in back]
+    )
 
 
 def report(connection: Connection, owner: Owner, at: datetime) -> None:
@@ -221,7 +235,8 @@ def forget(connection: Connection, owner: Owner, at: datetime) -> None:
     connection.execute(delete(workers).where((workers.c.id == owner.id) | old))
 
 
-def _job(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Job:
+def job_of(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Job:
+    """A job from a row of `steps.CLAIMED` and `steps.DOCUMENT`."""
     job = dict(zip(steps.CLAIMED, row, strict=False))
     document = dict(zip(steps.DOCUMENT, row[len(steps.CLAIMED) :], strict=True))
     waited: timedelta = job["started_at"] - job["free_since"]
@@ -231,6 +246,7 @@ def _job(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Job:
         generation=job["generation"],
         attempt=job["attempt"],
         throttles=job["throttles"],
+        faults=job["faults"] or {},
         complexity=Complexity(job["complexity"]),
         model=job["model"],
         recipe=recipes.get(connection, job["recipe_hash"]),
@@ -294,7 +310,13 @@ def _end_call(call: Call, at: datetime) -> dict[str, Any]:
     }
 
 
-def _fault(fault: Fault) -> dict[str, Any]:
+def faults_with(fault: Fault, job: Job) -> dict[str, int]:
+    """The job's faults by kind, this one included."""
+    return {**job.faults, fault.kind: job.faults.get(fault.kind, 0) + 1}
+
+
+def fault_columns(fault: Fault) -> dict[str, Any]:
+    """What a job or an event keeps of a fault."""
     return {
         "fault": fault.kind,
         "fault_message": storable(fault.message),
@@ -304,7 +326,8 @@ def _fault(fault: Fault) -> dict[str, Any]:
     }
 
 
-def _event(job_id: str, at: datetime, kind: str, attempt: int, generation: int, **detail: object) -> dict[str, Any]:
+def event_row(job_id: str, at: datetime, kind: str, attempt: int, generation: int, **detail: object) -> dict[str, Any]:
+    """One line of a job's story; `detail` is shown to people."""
     return {
         "job_id": job_id,
         "at": at,
@@ -315,5 +338,6 @@ def _event(job_id: str, at: datetime, kind: str, attempt: int, generation: int, 
     }
 
 
-def _tell(connection: Connection, events: Sequence[dict[str, Any]]) -> None:
+def tell(connection: Connection, events: Sequence[dict[str, Any]]) -> None:
+    """Add to the stories of jobs."""
     steps.TELL.run(connection, events)

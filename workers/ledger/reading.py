@@ -117,6 +117,10 @@ class JobLine:
     route_model: str | None
     route_reason: str | None
     output: str | None
+    replay_of: str | None
+    """The job that was given up, and whose document this one answers."""
+    replayed_as: str | None
+    """The job that answers in its place."""
     fault: FaultLine | None
 
 
@@ -328,7 +332,9 @@ def _states(connection: Connection, submission_id: str) -> dict[JobState, int]:
         .where(items.c.submission_id == submission_id, items.c.created.is_(False))
         .group_by(jobs.c.state)
     )
-    counts: dict[str, int] = {}
+    # A job that another one answers for is cancelled for good, and no document's any more.
+    replayed = select(func.count()).where(jobs.c.submission_id == submission_id, jobs.c.replayed_as.is_not(None))
+    counts = {JobState.CANCELLED.value: -connection.execute(replayed).scalar_one()}
     for state, count in (*connection.execute(own), *connection.execute(known)):
         counts[state] = counts.get(state, 0) + count
     return _every_state(counts)

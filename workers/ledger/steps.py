@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, Update, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, Text, Update, func, literal, select, update
 from sqlalchemy.types import Boolean, Integer, TypeEngine
 
 from tasks.model.call import CallState
 from tasks.model.job import JobState, Step, advance, sources
 from workers.ledger.many import Given, Many, Statement
-from workers.ledger.tables import BigInt, Json, Utc, calls, documents, job_events, jobs, prompts, recipes, workers
+from workers.ledger.tables import BigInt, Json, Utc, calls, documents, job_events, jobs, prompts, recipes
 
 Types = dict[str, TypeEngine[Any]]
+Build = Callable[[Given], Statement]
 ID, MOMENT, NUMBER, FLAG = Text(), Utc(), Integer(), Boolean()
 
 
@@ -43,18 +45,57 @@ def _claim(given: Given) -> Statement:
             jobs.c.generation == given["generation"],
             jobs.c.not_before.is_(None) | (jobs.c.not_before <= given["due"]),
         )
-        .values(token=given["token"], owner=given["owner"], started_at=given["at"])
+        .values(
+            token=given["token"],
+            owner=given["owner"],
+            started_at=given["at"],
+            tried_since=func.coalesce(jobs.c.tried_since, given["at"]),
+        )
         .returning(jobs.c.token, jobs.c.attempt)
     )
 
 
 def _hand_back_lost(given: Given) -> Statement:
-    owner_lives = exists(select(workers.c.id).where(workers.c.id == jobs.c.owner, workers.c.seen_at >= given["alive"]))
     return (
         move(Step.HAND_BACK, given)
-        .where(jobs.c.generation == given["generation"], jobs.c.token != given["token"], ~owner_lives)
-        .values(token=None, owner=None)
-        .returning(jobs.c.id, jobs.c.attempt)
+        .where(jobs.c.token == given["token"])
+        .values(
+            token=None,
+            owner=None,
+            lane=given["lane"],
+            crashes=jobs.c.crashes + 1,
+            published_at=None,
+            not_before=None,
+        )
+        .returning(jobs.c.id)
+    )
+
+
+def _end_lost(step: Step) -> Build:
+    """The UPDATE that ends a job whose worker died, by burying it or leaving it to a person."""
+    return lambda given: (
+        move(step, given)
+        .where(jobs.c.token == given["token"])
+        .values(finished_at=given["at"], crashes=jobs.c.crashes + 1, **_fault(given))
+        .returning(jobs.c.id)
+    )
+
+
+def _expire(given: Given) -> Statement:
+    return (
+        move(Step.EXPIRE, given)
+        .where(jobs.c.generation == given["generation"])
+        .values(finished_at=given["at"], **_fault(given))
+        .returning(jobs.c.id)
+    )
+
+
+def _publish(given: Given) -> Statement:
+    """Note when a waiting job's message was sent once more: not so soon again."""
+    return (
+        update(jobs)
+        .where(jobs.c.id == given["id"], jobs.c.generation == given["generation"])
+        .values(published_at=given["at"])
     )
 
 
@@ -85,8 +126,27 @@ def _delay(given: Given) -> Statement:
             generation=jobs.c.generation + 1,
             attempt=given["attempt"],
             throttles=given["throttles"],
+            faults=given["faults"],
             not_before=given["not_before"],
             published_at=None,
+            **_fault(given),
+        )
+        .returning(jobs.c.token)
+    )
+
+
+def _park(given: Given) -> Statement:
+    # Published as good as now: its message goes to its lane right after, and waits there. The deadline does not run.
+    return (
+        move(Step.PARK, given)
+        .where(jobs.c.token == given["token"])
+        .values(
+            generation=jobs.c.generation + 1,
+            throttles=given["throttles"],
+            faults=given["faults"],
+            published_at=given["at"],
+            not_before=None,
+            tried_since=None,
             **_fault(given),
         )
         .returning(jobs.c.token)
@@ -125,9 +185,8 @@ def _route(given: Given) -> Statement:
 
 
 def _end_call(given: Given) -> Statement:
-    open_states = [word(CallState.SENT), word(CallState.UNKNOWN)]  # what is known better replaces `unknown`
     ends = {name: given[name] for name in CALL_END_TYPES if name != "id"}
-    return update(calls).where(calls.c.id == given["id"], calls.c.state.in_(open_states)).values(**ends)
+    return update(calls).where(calls.c.id == given["id"], calls.c.state.in_(OPEN_CALL_STATES)).values(**ends)
 
 
 def _lose_calls(given: Given) -> Statement:
@@ -138,7 +197,7 @@ def _lose_calls(given: Given) -> Statement:
     )
 
 
-def _claimed(given: Given) -> Statement:
+def _job(given: Given) -> Select[Any]:
     return (
         select(
             *(jobs.c[name] for name in OF_JOB),
@@ -147,8 +206,12 @@ def _claimed(given: Given) -> Statement:
             *(documents.c[name] for name in DOCUMENT),
         )
         .join(documents, documents.c.hash == jobs.c.document_hash)
-        .where(jobs.c.id == given["id"], jobs.c.token == given["token"], jobs.c.state == word(target(Step.CLAIM)))
+        .where(jobs.c.id == given["id"])
     )
+
+
+def _claimed(given: Given) -> Statement:
+    return _job(given).where(jobs.c.token == given["token"], jobs.c.state == word(target(Step.CLAIM)))
 
 
 def _moved_before(given: Given) -> Statement:
@@ -161,6 +224,8 @@ def _fault(given: Given) -> dict[str, ColumnElement[Any]]:
     return {name: given[name] for name in FAULT_TYPES}
 
 
+OPEN_CALL_STATES = (word(CallState.SENT), word(CallState.UNKNOWN))
+"""What is known better replaces `unknown`."""
 NO_FAULT = dict.fromkeys(("fault", "fault_message", "fault_status", "fault_code", "fault_request_id"))
 FAULT_TYPES: Types = {
     "fault": ID,
@@ -176,7 +241,6 @@ CLAIM_TYPES: Types = {
     "owner": ID,
     "at": MOMENT,
     "due": MOMENT,
-    "alive": MOMENT,
 }
 CALL_TYPES: Types = {
     "id": ID,
@@ -212,17 +276,34 @@ CALL_END_TYPES: Types = {
     "text": ID,
     "finished_at": MOMENT,
 }
-OF_JOB = ("id", "token", "generation", "attempt", "throttles", "complexity", "model", "recipe_hash", "values", "name")
+OF_JOB = (
+    *("id", "token", "generation", "attempt", "throttles", "faults"),
+    *("complexity", "model", "recipe_hash", "values", "name"),
+)
 CLAIMED = (*OF_JOB, "free_since", "started_at")
 DOCUMENT = ("hash", "media_type", "content", "text", "pages")
 
 CLAIM = Many(_claim, CLAIM_TYPES)
-HAND_BACK_LOST = Many(_hand_back_lost, CLAIM_TYPES)
+HAND_BACK_LOST = Many(_hand_back_lost, {"id": ID, "token": ID, "lane": ID})
+LOSE = Many(_end_lost(Step.LOSE), {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
+BURY_LOST = Many(_end_lost(Step.BURY), {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
+EXPIRE = Many(_expire, {"id": ID, "generation": NUMBER, "at": MOMENT, **FAULT_TYPES})
+PUBLISHED = Many(_publish, {"id": ID, "generation": NUMBER, "at": MOMENT})
 HAND_BACK = Many(_hand_back, {"id": ID, "token": ID, "at": MOMENT})
 SETTLE = Many(_settle, {"id": ID, "generation": NUMBER, "token": ID, "output": ID, "at": MOMENT})
 DELAY = Many(
-    _delay, {"id": ID, "token": ID, "attempt": NUMBER, "throttles": NUMBER, "not_before": MOMENT, **FAULT_TYPES}
+    _delay,
+    {
+        "id": ID,
+        "token": ID,
+        "attempt": NUMBER,
+        "throttles": NUMBER,
+        "faults": Json,
+        "not_before": MOMENT,
+        **FAULT_TYPES,
+    },
 )
+PARK = Many(_park, {"id": ID, "token": ID, "throttles": NUMBER, "faults": Json, "at": MOMENT, **FAULT_TYPES})
 BURY = Many(_bury, {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
 CANCEL = Many(_cancel, {"id": ID, "at": MOMENT})
 ROUTE = Many(_route, {"id": ID, "generation": NUMBER, "owner": ID, "model": ID, "reason": ID})
@@ -233,6 +314,10 @@ KEEP_SHELL = Many(lambda given: given.insert_into(prompts), {"shell_hash": ID, "
 TELL = Many(
     lambda given: given.insert_into(job_events),
     {"job_id": ID, "at": MOMENT, "kind": ID, "attempt": NUMBER, "generation": NUMBER, "detail": Json},
+)
+FIND_JOB = Many(_job, {"id": ID})
+FIND_OPEN_CALL = Many(
+    lambda given: select(calls.c.id).where(calls.c.id == given["id"], calls.c.state.in_(OPEN_CALL_STATES)), {"id": ID}
 )
 FIND_CLAIMED = Many(_claimed, {"id": ID, "token": ID})
 FIND_MOVED = Many(_moved_before, {"id": ID, "token": ID, "state": ID})

@@ -132,7 +132,7 @@ def _add(
     connection: Connection, submission_id: str, chunk: Sequence[NewItem], fresh: Sequence[str], at: datetime
 ) -> list[Added]:
     _keep_documents(connection, [item.document for item in chunk], at)
-    hashes = _keep_recipes(connection, [item.recipe for item in chunk], at)
+    hashes = keep_recipes(connection, [item.recipe for item in chunk], at)
     # In the order of their keys: two submitters with the same documents wait for each other, never in a ring.
     wanted = sorted(zip(chunk, fresh, strict=True), key=lambda pair: pair[0].key)
     jobs_wanted = [_job(item, job_id, hashes[id(item.recipe)], submission_id, at) for item, job_id in wanted]
@@ -145,10 +145,23 @@ def _add(
             if job_id in made
         ],
     )
-    known = {key: rest for key, *rest in _FIND_JOB.run(connection, [{"key": key} for key in {i.key for i in chunk}])}
+    known = _known(connection, {item.key for item in chunk})
     added = [_added(item, job_id, *known[item.key]) for item, job_id in zip(chunk, fresh, strict=True)]
     _KEEP_ITEM.run(connection, [_item(item, one, submission_id) for item, one in zip(chunk, added, strict=True)])
     return added
+
+
+def _known(connection: Connection, keys: Iterable[str]) -> dict[str, list[Any]]:
+    """The jobs by key, as `_added` takes them. Where one was replayed as another, the one that answers in its place."""
+    found: dict[str, list[Any]] = {}
+    left = {row[0]: row for row in _FIND_JOB.run(connection, [{"key": key} for key in keys])}
+    while left:
+        found |= {key: list(row[1:-1]) for key, row in left.items()}
+        replaced = {key: row[-1] for key, row in left.items() if row[-1] is not None}
+        rows = _FIND_NEXT.run(connection, [{"id": job_id} for job_id in set(replaced.values())])
+        by_id = {row[1]: row for row in rows}
+        left = {key: by_id[job_id] for key, job_id in replaced.items() if job_id in by_id}
+    return found
 
 
 def _keep_documents(connection: Connection, wanted: Iterable[NewDocument], at: datetime) -> None:
@@ -172,7 +185,7 @@ def _keep_documents(connection: Connection, wanted: Iterable[NewDocument], at: d
         connection.execute(_insert(connection)(documents).on_conflict_do_nothing(), rows)
 
 
-def _keep_recipes(connection: Connection, wanted: Iterable[Recipe], at: datetime) -> dict[int, str]:
+def keep_recipes(connection: Connection, wanted: Iterable[Recipe], at: datetime) -> dict[int, str]:
     """Hashes by identity: a recipe's takes a while, and a chunk has one recipe for all its items, or few."""
     distinct = {id(recipe): recipe for recipe in wanted}
     hashes = {identity: recipe.hash for identity, recipe in distinct.items()}
@@ -252,12 +265,10 @@ def _mark(given: Given) -> Statement:
 
 
 _FIND_DOCUMENT = Many(lambda given: select(documents.c.hash).where(documents.c.hash == given["hash"]), {"hash": ID})
-_FIND_JOB = Many(
-    lambda given: select(
-        jobs.c.key, jobs.c.id, jobs.c.generation, jobs.c.lane, jobs.c.state, jobs.c.published_at
-    ).where(jobs.c.key == given["key"]),
-    {"key": ID},
-)
+_KNOWN = ("key", "id", "generation", "lane", "state", "published_at", "replayed_as")
+_OF_KNOWN = [jobs.c[name] for name in _KNOWN]
+_FIND_JOB = Many(lambda given: select(*_OF_KNOWN).where(jobs.c.key == given["key"]), {"key": ID})
+_FIND_NEXT = Many(lambda given: select(*_OF_KNOWN).where(jobs.c.id == given["id"]), {"id": ID})
 _KEEP_JOB = Many(
     lambda given: given.insert_into(jobs).returning(jobs.c.id),
     {

@@ -138,6 +138,7 @@ class JobRow(LedgerTable, table=True):
         # For a sweeper: what was never published or long ago, and what is overdue. Only unfinished jobs are in them.
         Index("ix_jobs_queued", "published_at", **_only("state = 'queued'")),
         Index("ix_jobs_waiting", "not_before", **_only("state = 'waiting'")),
+        Index("ix_jobs_replayed", "submission_id", **_only("replayed_as IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -160,6 +161,15 @@ class JobRow(LedgerTable, table=True):
     generation: int
     attempt: int
     throttles: int
+    faults: dict[str, int] | None = Field(sa_type=Json)
+    """Faults so far, by kind. None is none."""
+    crashes: int = Field(sa_column_kwargs={"server_default": text("0")})
+    """Times its worker died while it ran."""
+    tried_since: datetime | None = Field(sa_type=Utc)
+    """Its first claim since it was submitted, replayed or parked: the deadline counts from here."""
+    replay_of: str | None
+    """The job whose dead letter was edited and replayed as this one."""
+    replayed_as: str | None
     token: str | None
     """Of the last claim. It stays after a settlement, by which a repeated settlement knows its own work."""
     owner: str | None
@@ -213,6 +223,7 @@ class CallRow(LedgerTable, table=True):
     """One request to Claude; see `tasks.model.call.Call`. None means not known; it never means 0."""
 
     __tablename__ = "calls"
+    __table_args__ = (Index("ix_calls_open", "sent_at", **_only("state = 'sent'")),)
 
     id: str = Field(primary_key=True)
     job_id: str = Field(foreign_key="jobs.id", index=True)
@@ -272,6 +283,16 @@ class WorkerRow(LedgerTable, table=True):
     seen_at: datetime = Field(sa_type=Utc)
 
 
+class SlotRow(LedgerTable, table=True):
+    """The last turn of something that is done once each interval, whoever comes first."""
+
+    __tablename__ = "slots"
+
+    name: str = Field(primary_key=True)
+    slot: int = Field(sa_type=BigInt)
+    """Intervals since 1970."""
+
+
 submissions: Table = METADATA.tables["submissions"]
 documents: Table = METADATA.tables["documents"]
 recipes: Table = METADATA.tables["recipes"]
@@ -281,3 +302,4 @@ prompts: Table = METADATA.tables["prompts"]
 calls: Table = METADATA.tables["calls"]
 job_events: Table = METADATA.tables["job_events"]
 workers: Table = METADATA.tables["workers"]
+slots: Table = METADATA.tables["slots"]

@@ -15,7 +15,10 @@ from workers.ledger import Result
 
 LONGEST_ANSWER = 6
 """Lines. The rest is for `docmill show --answer`."""
-STYLES = {JobState.DONE: "green", JobState.DEAD: "red", JobState.CANCELLED: "red"}
+STYLES = {
+    JobState.DONE: "green",
+    **dict.fromkeys((JobState.DEAD, JobState.UNCERTAIN, JobState.CANCELLED), "red"),
+}
 
 
 def print_answers(results: Iterable[Result]) -> None:

@@ -44,7 +44,7 @@ def add_documents(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="values",
-        type=_assignment,
+        type=assignment,
         metavar="NAME=VALUE",
         help="value of a recipe's parameter",
     )
@@ -83,7 +83,8 @@ def wish_of(args: argparse.Namespace) -> Wish:
     )
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def assignment(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE")

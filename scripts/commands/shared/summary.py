@@ -26,14 +26,14 @@ class Tally:
     """Documents that the simulator answered, also for an earlier submission."""
     faults: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Result] = field(default_factory=dict)
-    """One dead document for each kind of fault."""
+    """One dead or uncertain document for each kind of fault."""
 
     def add(self, result: Result) -> None:
         """Count one."""
         if result.model is not None:
             self.models[result.model] += 1
         self.synthetic += result.spent.synthetic_calls > 0
-        if result.state is JobState.DEAD and result.fault is not None:
+        if result.state in {JobState.DEAD, JobState.UNCERTAIN} and result.fault is not None:
             self.faults[result.fault.kind] += 1
             self.examples.setdefault(result.fault.kind, result)
 
@@ -89,6 +89,9 @@ def _lines(found: Summary, seen: Tally, wall_s: float | None) -> Iterator[tuple[
     line, spent = found.submission, found.spent
     yield "submission", f"{line.id} ({line.label})" if line.label else line.id, ""
     yield "documents", told(found.states), "red" if exit_code(found) else "green"
+    for state, command in ((JobState.DEAD, "dead"), (JobState.UNCERTAIN, "uncertain")):
+        if found.states[state]:
+            yield command, f"docmill {command} --submission {line.id}", "dim"
     if found.known:
         yield "known", f"{found.known:,} submitted before: not asked, and not paid for, again", ""
     if seen.models:

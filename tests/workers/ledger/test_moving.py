@@ -11,9 +11,10 @@ import pytest
 
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Usage
-from tasks.model.fault import Overloaded, Rejected, ServerFailed
-from tasks.model.job import Job, JobState, Step, sources
-from tasks.model.verdict import Bury, Done, RetryIn, Verdict
+from tasks.model.fault import Overloaded, Rejected, ServerFailed, SpendCap
+from tasks.model.job import Job, JobState, LostJob, Message, Step, sources
+from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
+from tasks.rules.judging import Fate
 from tests.workers.ledger.samples import ROUTE, VALUES, answered, call_of, submit
 from workers.ledger import (
     CostBy,
@@ -30,10 +31,12 @@ from workers.ledger import (
     steps,
     story,
     summary,
+    upkeep,
 )
 from workers.ledger.moving import Claim, Owner, Recipes, Return, Sending, Settlement
 
-TIMEOUT_S = 15.0
+BY_A_PERSON = {Step.REPLAY, Step.DISCARD}
+"""Their guards are tested with `workers.ledger.replaying`."""
 
 
 class Worker:
@@ -57,7 +60,7 @@ class Worker:
     def repeat_claim(self, claim: Claim) -> Job | None:
         at, name = self._now(), self.name
         self.database.write(
-            partial(moving.claim, claims=[claim], owner=name, owner_timeout_s=TIMEOUT_S, at=at),
+            partial(moving.claim, claims=[claim], owner=name, at=at),
         )
         return self.database.read(partial(moving.claimed, claims=[claim], recipes=Recipes())).get(claim.token)
 
@@ -77,6 +80,13 @@ class Worker:
     def hand_back(self, job: Job, call: Call | None = None) -> None:
         back = Return(job.id, job.token, call)
         self.database.write(partial(moving.hand_back, returns=[back], at=self._now()))
+
+    def die(self, job: Job, fate: Fate, *, sent: bool = False) -> list[Message]:
+        """This worker is gone, and what it was running is judged."""
+        lost = LostJob(job.id, job.token, job.generation, job.attempt, "low", crashes=0, sent=sent)
+        return self.database.write(
+            partial(upkeep._resolve, fates=[(lost, fate)], suspect="suspect", at=self._now()),
+        )
 
     def _now(self) -> datetime:
         return self.database.now() + self.late
@@ -223,16 +233,15 @@ def test_a_job_handed_back_is_free_for_the_same_message(database: Database, work
     assert tell(database, job.id).calls[0].state is CallState.UNKNOWN
 
 
-def test_the_job_of_a_worker_not_seen_for_long_is_taken_over(database: Database, worker: Worker) -> None:
+def test_a_running_job_is_nobody_elses_until_its_worker_is_judged(database: Database, worker: Worker) -> None:
     _, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
     worker.send(Sending(call, ROUTE, shell))
     other = Worker(database, "worker-b")
-    other.late = timedelta(seconds=TIMEOUT_S - 5)
-    assert other.claim(job.id) is None  # it was seen not long ago
-    other.late = timedelta(seconds=TIMEOUT_S + 5)
-    other.report()
+    other.late = timedelta(hours=1)
+    assert other.claim(job.id) is None  # however long its owner has not been seen
+    assert worker.die(job, Fate.AGAIN, sent=True) == [Message(job.id, 0, "low")]
     taken = other.must_claim(job.id)
     told = tell(database, job.id)
     assert kinds(told) == ["created", "claimed", "worker_lost", "claimed"]
@@ -248,8 +257,7 @@ def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: D
     call, shell = call_of(job)
     worker.send(Sending(call, ROUTE, shell))
     other = Worker(database, "worker-b")
-    other.late = timedelta(seconds=TIMEOUT_S + 5)
-    other.report()
+    worker.die(job, Fate.AGAIN, sent=True)
     taken = other.must_claim(job.id)
     second, _ = call_of(taken)
     other.send(Sending(second, ROUTE, shell))
@@ -298,7 +306,7 @@ def test_an_unknown_cost_is_counted_apart_and_is_not_zero(database: Database, wo
     assert costs(database, CostBy.DAY, until=database.now() - timedelta(days=1)) == []
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", [step for step in Step if step not in BY_A_PERSON])
 @pytest.mark.parametrize("state", JobState)
 def test_a_step_is_taken_from_the_states_of_the_pure_machine_and_no_other(
     database: Database, worker: Worker, step: Step, state: JobState
@@ -325,6 +333,10 @@ def _bring_to(state: JobState, worker: Worker, job_id: str) -> Job:
             worker.settle(job, Bury(Rejected("400")))
         case JobState.CANCELLED:
             cancel_jobs(worker.database, [job_id])
+        case JobState.PARKED:
+            worker.settle(job, Park(60, SpendCap("429")))
+        case JobState.UNCERTAIN:
+            worker.die(job, Fate.UNCERTAIN)
         case JobState.RUNNING:
             pass
     return job
@@ -344,6 +356,13 @@ def _try(step: Step, worker: Worker, job: Job, line: JobLine) -> None:
             worker.settle(job, Bury(Rejected("400")))
         case Step.HAND_BACK:
             worker.hand_back(job)
+        case Step.PARK:
+            worker.settle(job, Park(60, SpendCap("429")))
+        case Step.LOSE:
+            worker.die(job, Fate.UNCERTAIN)
+        case Step.EXPIRE:
+            at = worker.database.now()
+            worker.database.write(partial(upkeep._expire, deadline_s=-60, limit=1, at=at))
         case Step.CANCEL:
             cancel_jobs(worker.database, [job.id])
 
@@ -352,7 +371,7 @@ def test_a_group_takes_each_step_for_each_job(database: Database, worker: Worker
     submission_id, added = submit(database, [f"text {number}" for number in range(60)])
     claims = [Claim(one.job_id, 0, f"token {one.job_id}") for one in added]
     at = database.now()
-    database.write(partial(moving.claim, claims=claims, owner=worker.name, owner_timeout_s=TIMEOUT_S, at=at))
+    database.write(partial(moving.claim, claims=claims, owner=worker.name, at=at))
     jobs = list(database.read(partial(moving.claimed, claims=claims, recipes=Recipes())).values())
     assert len(jobs) == 60
     verdicts: Sequence[Verdict] = [Done("out"), RetryIn(5, ServerFailed("500"), counts=True), Bury(Rejected("400"))]

@@ -1,0 +1,43 @@
+"""What becomes of a job whose worker died.
+
+Decides only. `tasks.sweeping` looks for the dead, and judges once what they had paid for is settled.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+SUSPECT_AFTER = 2
+"""Deaths. One is bad luck; two may be the document's doing."""
+DEAD_AFTER = 3
+"""Deaths, the last of them alone in its lane."""
+
+
+class Fate(StrEnum):
+    """What becomes of it."""
+
+    AGAIN = "again"
+    """Back to its lane."""
+    ALONE = "alone"
+    """To the suspect lane, where one job runs at a time."""
+    UNCERTAIN = "uncertain"
+    """Left to a person: its call may have been billed."""
+    DEAD = "dead"
+    """A dead letter."""
+
+
+def judge_lost(*, sent: bool, on_crash: Literal["hold", "retry"], crashes: int) -> Fate:
+    """The fate of a job that was running in a worker that died.
+
+    Args:
+        sent: Whether a request had gone out, or was about to, whose answer was not kept.
+        on_crash: Whether such a job is held for a person or asked again.
+        crashes: Times its worker died before.
+    """
+    deaths = crashes + 1
+    if deaths >= DEAD_AFTER:
+        return Fate.DEAD
+    if sent and on_crash == "hold":
+        return Fate.UNCERTAIN
+    return Fate.ALONE if deaths >= SUSPECT_AFTER else Fate.AGAIN

@@ -1,0 +1,133 @@
+"""What keeps jobs going when something died: answers settled, lost jobs judged, lost messages published again.
+
+Rules decide, `World` carries out. Everything here may run twice, or at the same time on several machines: each step
+is guarded where it is carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+from celery import shared_task
+
+from config.schedule import EXPIRE_EVERY_S, SWEEP_EVERY_S
+from tasks.document import answered, failed, verdict_on
+from tasks.model.call import Kept
+from tasks.model.fault import Fault
+from tasks.model.job import Job, Message
+from tasks.model.verdict import Done, Verdict
+from tasks.ports import Estate, LedgerUnavailable, World, world
+from tasks.rules.contract import read
+from tasks.rules.judging import judge_lost
+from tasks.rules.sweeping import lost_messages
+
+PUBLISHED_AT_ONCE = 5_000
+"""Messages published again in one sweep: what a worker does in a few seconds."""
+EXPIRED_AT_ONCE = 500
+DAY_S = 86_400
+
+log = structlog.get_logger("docmill.sweeping")
+
+
+@shared_task(name="docmill.sweep", ignore_result=True)
+async def sweep() -> str:
+    """One turn of the upkeep: whoever comes second in the same interval has nothing to do."""
+    here = world()
+    try:
+        await inherit(here)  # this machine's alone, so not a matter of turns
+        if not await here.upkeep.take_turn("sweep", SWEEP_EVERY_S):
+            return "taken"
+        await judge(await here.upkeep.silent_owners(here.spool.living()), here)
+        expired = await here.upkeep.expire_jobs(EXPIRED_AT_ONCE)
+        closed = await here.upkeep.close_calls()
+        if expired or closed:
+            log.warning("sweep.closed", expired_jobs=expired, unknown_calls=closed)
+        if await here.upkeep.take_turn("expire", EXPIRE_EVERY_S):
+            letters = await here.upkeep.expire_letters(here.settings.dead_letter_days * DAY_S)
+            log.info("letters.expired", letters=letters)
+        await publish_lost(here)
+    except LedgerUnavailable as error:
+        log.warning("ledger.unavailable", error=str(error))
+        return "unavailable"
+    return "swept"
+
+
+async def inherit(here: World) -> None:
+    """Settle what dead processes of this machine had paid for, then judge the jobs they were running."""
+    for estate in here.spool.estates():
+        if not await settle_all(estate, here):
+            estate.set_aside()
+        await judge([estate.owner], here)
+        await here.upkeep.forget(estate.owner)
+        estate.discharge()
+
+
+async def settle_all(estate: Estate, here: World) -> bool:
+    """Settle the answers in it that the ledger does not have. False when there is one that it does not take."""
+    wanted = await here.upkeep.unsettled(estate.kept)
+    outcomes = await asyncio.gather(
+        *(settle(kept, job, here) for kept, job in wanted),
+        return_exceptions=True,
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, LedgerUnavailable):
+            raise outcome
+        if isinstance(outcome, BaseException):
+            log.error("spool.unsettled", owner=estate.owner, error=type(outcome).__name__)
+    if wanted:
+        log.warning("spool.settled", owner=estate.owner, answers=len(wanted))
+    return not any(isinstance(outcome, BaseException) for outcome in outcomes)
+
+
+async def settle(kept: Kept, job: Job, here: World) -> None:
+    """Take an answer from the disk to its verdict, as its own worker would have.
+
+    The message of a job that is to be tried again is left to `publish_lost`.
+    """
+    call = answered(kept.call, kept.answer, here)
+    verdict: Verdict
+    try:
+        verdict = Done(read(kept.answer, job.recipe))
+    except Fault as fault:
+        verdict, call = verdict_on(fault, job, here), failed(call, fault)
+    await here.ledger.settle(job, call, verdict)
+
+
+async def judge(owners: Collection[str], here: World) -> None:
+    """Decide what becomes of the jobs that these dead owners were running, and have those that go on published."""
+    lost = await here.upkeep.lost_jobs(owners) if owners else []
+    if not lost:
+        return
+    on_crash = here.settings.on_crash
+    fates = [(job, judge_lost(sent=job.sent, on_crash=on_crash, crashes=job.crashes)) for job in lost]
+    again = await here.upkeep.resolve(fates)
+    log.warning("worker.lost", owners=sorted(owners), jobs=len(lost), queued=len(again))
+    await publish(again, here)
+
+
+async def publish_lost(here: World) -> None:
+    """Publish again what the broker should have and has not."""
+    await publish(await here.upkeep.unpublished(PUBLISHED_AT_ONCE), here)
+    before = await here.broker.held(here.catalogue.queues)
+    standing = await here.upkeep.standing()
+    after = await here.broker.held(here.catalogue.queues)
+    for queue, count in lost_messages(standing, before, after).items():
+        if queue not in here.catalogue.queues:
+            continue
+        messages = await here.upkeep.missing(queue, min(count, PUBLISHED_AT_ONCE))
+        if messages:
+            log.warning("messages.lost", queue=queue, missing=count, published=len(messages))
+        await publish(messages, here)
+
+
+async def publish(messages: Sequence[Message], here: World) -> None:
+    """Publish, and note it. A message too many does no harm: its job is claimed once."""
+    known = [message for message in messages if message.queue in here.catalogue.queues]
+    if len(known) < len(messages):
+        queues = sorted({message.queue for message in messages} - here.catalogue.queues.keys())
+        log.error("queue.unknown", queues=queues, jobs=len(messages) - len(known))
+    if known:
+        await here.broker.publish(known)
+        await here.upkeep.published(known)

@@ -1,0 +1,132 @@
+"""Whatever dies, every document ends in one outcome, and no answer is paid for twice. Witness: the simulator's bill."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tasks.model.call import CallState
+from tasks.model.job import JobState
+from tests.system.mill import Mill
+from workers.ledger import story
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def slow(count: int, seconds: float = 2) -> list[str]:
+    return [f"{{{{sim:latency:{seconds}}}}} Letter {number}." for number in range(count)]
+
+
+def charged(mill: Mill) -> Counter[str]:
+    """How often each document was paid for."""
+    return Counter(row["document_key"] for row in mill.bill() if row["charged"])
+
+
+def answers_kept(mill: Mill) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (mill.home / "spool").glob("*.spool"))
+
+
+def is_asked(mill: Mill, job_id: str) -> bool:
+    """Whether a request for it is under way."""
+    told = story(mill.producer.database, job_id)
+    return told is not None and any(call.state is CallState.SENT for call in told.calls) and mill.in_flight() > 0
+
+
+@contextmanager
+def locked_ledger(mill: Mill) -> Iterator[None]:
+    """No other process may write to the ledger."""
+    with sqlite3.connect(mill.home / "ledger.sqlite3", isolation_level=None) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    connection.close()
+
+
+def test_an_answer_that_reached_the_machine_is_not_asked_for_again(mill: Mill) -> None:
+    worker = mill.start_worker()
+    receipt = mill.submit(slow(20))
+    mill.until(lambda: mill.in_flight() == 20, "all calls are under way")
+    with locked_ledger(mill):
+        mill.until(lambda: answers_kept(mill) == 20, "all answers are on disk")
+        worker.kill()
+        worker.wait()
+    mill.start_worker()
+    assert Counter(result.state for result in mill.finish(receipt)) == {JobState.DONE: 20}
+    assert set(charged(mill).values()) == {1}
+    assert len(charged(mill)) == 20
+    mill.stop_workers()
+    assert not list((mill.home / "spool").iterdir())
+
+
+def test_calls_cut_in_flight_are_uncertain_until_a_person_decides(mill: Mill) -> None:
+    mill.start_beat()
+    dies, _ = mill.start_worker(), mill.start_worker()
+    receipt = mill.submit(slow(20, 5))
+    mill.until(lambda: mill.in_flight() == 20, "all calls are under way")
+    dies.kill()
+    began = time.monotonic()
+    dies.wait()
+    mill.until(lambda: mill.states(receipt).get(JobState.UNCERTAIN, 0) > 0, "the loss is noticed", wait_s=15)
+    assert time.monotonic() - began < 15
+    states = Counter(result.state for result in mill.finish(receipt))
+    assert states.keys() == {JobState.DONE, JobState.UNCERTAIN}
+    assert set(charged(mill).values()) == {1}
+    held = [result for result in mill.producer.results(receipt.submission_id) if result.state is JobState.UNCERTAIN]
+    assert {result.fault.kind for result in held if result.fault} == {"WorkerLost"}
+    assert {result.spent.unknown_calls for result in held} == {1}
+
+
+def test_calls_cut_in_flight_are_asked_again_where_that_is_the_policy(tmp_path: Path) -> None:
+    with Mill(tmp_path, settings={"on_crash": "retry"}) as mill:
+        worker = mill.start_worker()
+        receipt = mill.submit(slow(20))
+        mill.until(lambda: mill.in_flight() == 20, "all calls are under way")
+        worker.kill()
+        worker.wait()
+        mill.start_worker()
+        assert Counter(result.state for result in mill.finish(receipt)) == {JobState.DONE: 20}
+        assert set(charged(mill).values()) == {2}
+
+
+def test_a_broker_that_forgets_everything_loses_nothing(mill: Mill) -> None:
+    mill.start_beat()
+    mill.start_worker()
+    later = mill.submit([f"{{{{sim:500x1}}}} Unlucky letter {number}." for number in range(40)])
+    mill.until(lambda: mill.states(later).get(JobState.WAITING, 0) > 20, "retries wait in the broker")
+    mill.stop_workers()
+    assert mill.states(later)[JobState.WAITING]
+    receipt = mill.submit(slow(300, 0.1))
+    with redis.Redis.from_url(mill.valkey.url) as client:
+        client.flushall()
+    mill.start_beat()
+    mill.start_worker()
+    began = time.monotonic()
+    for submission in (receipt, later):
+        assert {result.state for result in mill.finish(submission)} == {JobState.DONE}
+    assert time.monotonic() - began < 30
+    assert set(charged(mill).values()) == {1}
+
+
+def test_a_document_that_kills_its_worker_is_dead_the_third_time(tmp_path: Path) -> None:
+    with Mill(tmp_path, settings={"on_crash": "retry"}) as mill:
+        poison = mill.submit(["{{sim:latency:60}} Poison."])
+        job_id = next(mill.producer.results(poison.submission_id)).job_id
+        bystanders = mill.submit(slow(3, 3))
+        for _ in range(3):
+            worker = mill.start_worker()
+            mill.until(lambda: is_asked(mill, job_id), "the poison is at work")
+            worker.kill()
+            worker.wait()
+        mill.start_worker()
+        (dead,) = mill.finish(poison)
+        assert dead.state is JobState.DEAD
+        assert dead.fault
+        assert dead.fault.kind == "KilledWorker"
+        assert {result.state for result in mill.finish(bystanders)} == {JobState.DONE}

@@ -1,0 +1,279 @@
+"""The ledger for the sweeper, on both databases: who is gone, what became of his jobs, what has to be published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from tasks.model.call import Call, CallState, Kept
+from tasks.model.fault import Rejected, ServerFailed, SpendCap
+from tasks.model.job import Job, JobState, Message
+from tasks.model.standing import Standing
+from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
+from tasks.rules.judging import Fate
+from tests.values import an_answer
+from tests.workers.ledger.samples import ROUTE, answered, call_of, item, submit
+from tests.workers.ledger.test_moving import Worker, kinds, tell
+from workers.ledger import Database, GroupedLedger, Upkeep, add, begin_submission, health
+from workers.ledger.moving import Sending
+
+OWNER_TIMEOUT_S = 0.5
+LONG_AGO = timedelta(hours=1)
+
+
+@pytest.fixture
+async def upkeep(url: str) -> AsyncIterator[Upkeep]:
+    async with await GroupedLedger.open(url, owner_timeout_s=OWNER_TIMEOUT_S) as ledger:
+        yield Upkeep(ledger, owner_timeout_s=OWNER_TIMEOUT_S, job_deadline_s=60, suspect="suspect")
+
+
+@pytest.fixture
+def worker(database: Database) -> Worker:
+    return Worker(database, "worker-a")
+
+
+def running(database: Database, worker: Worker, text: str = "a", *, sent: bool = False) -> tuple[Job, Call]:
+    _, (added,) = submit(database, [text])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    if sent:
+        worker.send(Sending(call, ROUTE, shell))
+    return job, call
+
+
+async def steady(upkeep: Upkeep, seconds: float) -> None:
+    """Wait until this process's reports have come through for so long."""
+    while upkeep._ledger.steady_s() <= seconds:  # noqa: ASYNC110 - time itself is what it waits for
+        await asyncio.sleep(0.02)
+
+
+async def test_a_turn_is_taken_once(upkeep: Upkeep) -> None:
+    turns = await asyncio.gather(*(upkeep.take_turn("sweep", 3600.0) for _ in range(5)))
+    assert sorted(turns) == [False, False, False, False, True]
+    assert await upkeep.take_turn("other", 3600.0)
+
+
+async def test_what_a_dead_worker_was_running_is_found_with_its_calls(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    idle, _ = running(database, worker, "a")
+    busy, _ = running(database, worker, "b", sent=True)
+    other = Worker(database, "worker-b")
+    running(database, other, "c")
+    lost = {job.id: job for job in await upkeep.lost_jobs(["worker-a"])}
+    assert {job.id: job.sent for job in lost.values()} == {idle.id: False, busy.id: True}
+    assert lost[busy.id].token == busy.token
+    assert lost[busy.id].crashes == 0
+
+
+@pytest.mark.parametrize(
+    ("fate", "state", "fault", "call", "kind"),
+    [
+        (Fate.AGAIN, JobState.QUEUED, None, CallState.UNKNOWN, "worker_lost"),
+        (Fate.ALONE, JobState.QUEUED, None, CallState.UNKNOWN, "worker_lost"),
+        (Fate.UNCERTAIN, JobState.UNCERTAIN, "WorkerLost", CallState.UNKNOWN, "uncertain"),
+        (Fate.DEAD, JobState.DEAD, "KilledWorker", CallState.UNKNOWN, "buried"),
+    ],
+)
+async def test_a_fate_is_carried_out_once(
+    database: Database,
+    worker: Worker,
+    upkeep: Upkeep,
+    fate: Fate,
+    state: JobState,
+    fault: str | None,
+    call: CallState,
+    kind: str,
+) -> None:
+    job, _ = running(database, worker, sent=True)
+    lost = await upkeep.lost_jobs(["worker-a"])
+    messages = await upkeep.resolve([(each, fate) for each in lost])
+    lane = "suspect" if fate is Fate.ALONE else "low"
+    assert messages == ([Message(job.id, 0, lane)] if state is JobState.QUEUED else [])
+    assert await upkeep.resolve([(each, fate) for each in lost]) == []
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.lane) == (state, lane)
+    assert (told.job.fault and told.job.fault.kind) == fault
+    assert told.calls[0].state is call
+    assert kinds(told) == ["created", "claimed", kind]
+    assert not worker.settle(job, RetryIn(1, ServerFailed("late"), counts=True))
+
+
+async def test_deaths_are_counted_from_claim_to_claim(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    job, _ = running(database, worker)
+    for deaths, fate in enumerate((Fate.AGAIN, Fate.ALONE, Fate.DEAD)):
+        lost = await upkeep.lost_jobs(["worker-a"])
+        await upkeep.resolve([(each, fate) for each in lost])
+        assert [each.crashes for each in lost] == [deaths]
+        worker.claim(job.id)
+    assert tell(database, job.id).job.state is JobState.DEAD
+
+
+async def test_a_job_that_moved_on_is_not_judged(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    job, _ = running(database, worker)
+    lost = await upkeep.lost_jobs(["worker-a"])
+    worker.settle(job, Done("out"))
+    assert await upkeep.resolve([(each, Fate.AGAIN) for each in lost]) == []
+    assert tell(database, job.id).job.state is JobState.DONE
+
+
+@pytest.mark.parametrize("fate", [Fate.AGAIN, Fate.UNCERTAIN])
+async def test_an_answer_found_later_still_counts(
+    database: Database, worker: Worker, upkeep: Upkeep, fate: Fate
+) -> None:
+    job, call = running(database, worker, sent=True)
+    await upkeep.resolve([(each, fate) for each in await upkeep.lost_jobs(["worker-a"])])
+    ((kept, found),) = await upkeep.unsettled([Kept(job.token, call, an_answer())])
+    assert kept.call == call
+    assert (found.token, found.generation, found.recipe, found.document) == (
+        job.token,
+        job.generation,
+        job.recipe,
+        job.document,
+    )
+    assert worker.settle(found, Done("found"), answered(call))
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.output, told.calls[0].cost_nanousd) == (JobState.DONE, "found", 123)
+    assert await upkeep.unsettled([Kept(job.token, call, an_answer())]) == []
+
+
+async def test_the_silent_are_judged_by_who_has_been_heard(database: Database, upkeep: Upkeep) -> None:
+    silent = Worker(database, "worker-silent")
+    running(database, silent, "a")
+    silent.late = -timedelta(seconds=30)
+    silent.report()
+    stopped = Worker(database, "worker-stopped")
+    running(database, stopped, "b")
+    stopped.late = -timedelta(seconds=30)
+    stopped.report()
+    running(database, Worker(database, "worker-well"), "c")
+    well = Worker(database, "worker-well")
+    assert await upkeep.silent_owners({"worker-stopped"}) == [], "we have not been here long enough to tell"
+    await steady(upkeep, OWNER_TIMEOUT_S)
+    well.report()
+    assert await upkeep.silent_owners({"worker-stopped"}) == ["worker-silent"]
+    stopped.late = -timedelta(seconds=90)
+    stopped.report()
+    well.report()
+    assert sorted(await upkeep.silent_owners({"worker-stopped"})) == ["worker-silent", "worker-stopped"]
+
+
+async def test_nobody_is_judged_while_the_ledger_does_not_hear_us_either(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    running(database, worker)
+    worker.late = -LONG_AGO
+    worker.report()
+    await steady(upkeep, OWNER_TIMEOUT_S)
+    upkeep._ledger._reported_at -= 10  # no report has come through for so long
+    assert await upkeep.silent_owners(()) == []
+    await steady(upkeep, 0)
+    assert await upkeep.silent_owners(()) == [], "the first report after a gap: the others' may be on their way"
+
+
+async def test_an_owner_in_no_list_is_gone(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    running(database, worker)
+    await upkeep.forget("worker-a")
+    assert health(database).workers == 1  # this one
+    await steady(upkeep, OWNER_TIMEOUT_S)
+    assert await upkeep.silent_owners(()) == ["worker-a"]
+
+
+async def test_what_the_ledger_believes_of_a_queue(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    _, added = submit(database, [f"text {number}" for number in range(6)])
+    verdicts: list[Verdict] = [
+        Done("out"),
+        RetryIn(5, ServerFailed("500"), counts=True),
+        Park(5, SpendCap("429")),
+    ]
+    for one, verdict in zip(added, verdicts, strict=False):
+        worker.settle(worker.must_claim(one.job_id), verdict)
+    worker.must_claim(added[3].job_id)
+    forgotten = begin_submission(database, recipe="summarize")
+    add(database, forgotten, [item(0, "never published")])
+    assert await upkeep.standing() == {"low": Standing(waiting=4, running=1)}
+
+
+async def test_the_oldest_messages_are_published_again_and_not_twice_in_a_row(
+    database: Database, upkeep: Upkeep
+) -> None:
+    ledger_now = database.now()
+    ids = []
+    for number in range(4):
+        _, (added,) = submit(database, [f"text {number}"])
+        ids.append(added.job_id)
+        _published(database, added.job_id, ledger_now - timedelta(minutes=10 - number))
+    _, (fresh,) = submit(database, ["fresh"])
+    assert [message.job_id for message in await upkeep.missing("low", 2)] == ids[:2]
+    assert [message.job_id for message in await upkeep.missing("low", 10)] == ids, "not the one published just now"
+    await upkeep.published([Message(ids[0], 0, "low"), Message(ids[1], 7, "low")])
+    assert [message.job_id for message in await upkeep.missing("low", 10)] == ids[1:]
+    assert await upkeep.missing("high", 10) == []
+    assert fresh.job_id not in ids
+
+
+async def test_a_retry_is_published_again_for_its_time(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    job, _ = running(database, worker)
+    worker.settle(job, RetryIn(100, ServerFailed("500"), counts=True))
+    (message,) = await upkeep.missing("low", 10)
+    assert (message.job_id, message.generation) == (job.id, 1)
+    assert 90 < message.wait_s < 101
+    await upkeep.published([message])
+    assert await upkeep.missing("low", 10) == []
+
+
+async def test_what_a_submitter_left_behind_is_published(
+    database: Database, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission_id = begin_submission(database, recipe="summarize")
+    (added,) = add(database, submission_id, [item(0, "never published")])
+    assert await upkeep.unpublished(10) == [], "its submitter may be about to"
+    monkeypatch.setattr("workers.ledger.upkeep.UNPUBLISHED_S", 0)
+    assert await upkeep.unpublished(10) == [Message(added.job_id, 0, "low")]
+    await upkeep.published([Message(added.job_id, 0, "low")])
+    assert await upkeep.unpublished(10) == []
+
+
+async def test_a_job_that_is_retried_for_too_long_is_dead(database: Database, worker: Worker, upkeep: Upkeep) -> None:
+    late = Worker(database, "worker-b")
+    late.late = -LONG_AGO
+    old, _ = running(database, late, "a")
+    new, _ = running(database, worker, "b")
+    parked, _ = running(database, late, "c")
+    for job in (old, new):
+        worker.settle(job, RetryIn(100, ServerFailed("500"), counts=True))
+    worker.settle(parked, Park(100, SpendCap("429")))
+    assert await upkeep.expire_jobs(10) == 1
+    assert await upkeep.expire_jobs(10) == 0
+    told = tell(database, old.id)
+    assert told.job.state is JobState.DEAD
+    assert told.job.fault
+    assert told.job.fault.kind == "OutOfTime"
+    assert tell(database, new.id).job.state is JobState.WAITING
+    assert tell(database, parked.id).job.state is JobState.PARKED
+
+
+async def test_calls_that_nobody_waits_for_are_booked(
+    database: Database, worker: Worker, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.ledger.upkeep.LONGEST_CALL_S", 0)
+    job, call = running(database, worker, "a", sent=True)
+    still, _ = running(database, worker, "b", sent=True)
+    worker.settle(job, Bury(Rejected("400")), None)
+    assert await upkeep.close_calls() == 1
+    assert tell(database, job.id).calls[0].state is CallState.UNKNOWN
+    assert tell(database, still.id).calls[0].state is CallState.SENT
+    worker.settle(job, Done("late"), answered(replace(call)))
+    assert tell(database, job.id).calls[0].cost_nanousd == 123
+
+
+def _published(database: Database, job_id: str, at: object) -> None:
+    from workers.ledger import steps
+
+    rows = [{"id": job_id, "generation": 0, "at": at}]
+    database.write(partial(steps.PUBLISHED.run, rows=rows))

@@ -1,0 +1,291 @@
+"""The ledger for the sweeper: who is gone, what became of his jobs, and which messages the broker should have.
+
+Decides nothing: fates come from `tasks.rules.judging`. Each call is a transaction of its own, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tasks.model.call import CallState, Kept
+from tasks.model.fault import Fault, KilledWorker, OutOfTime, WorkerLost
+from tasks.model.job import Job, JobState, LostJob, Message
+from tasks.model.standing import Standing
+from tasks.rules.judging import Fate
+from workers.ledger import steps
+from workers.ledger.grouped import GroupedLedger
+from workers.ledger.moving import Recipes, event_row, fault_columns, job_of, tell
+from workers.ledger.replaying import expire_letters
+from workers.ledger.tables import calls, jobs, slots, workers
+
+PATIENCE_S = 2.0
+"""The next sweep is soon."""
+STOPPED_S = 60.0
+"""A process that lives on this machine and does not report is stopped, or stuck: so long it may take to go on."""
+UNPUBLISHED_S = 30.0
+"""A submitter publishes what it has stored within seconds."""
+PUBLISH_AGAIN_S = 10.0
+"""A message just published is on its way."""
+LONGEST_CALL_S = 900.0
+"""A call that is older has no one waiting for it: its own deadline is shorter."""
+
+T = TypeVar("T")
+
+
+class Upkeep:
+    """Meets `tasks.ports.Upkeep`, beside the ledger of this process."""
+
+    def __init__(self, ledger: GroupedLedger, *, owner_timeout_s: float, job_deadline_s: float, suspect: str) -> None:
+        """Make it.
+
+        Args:
+            ledger: This process's, open.
+            owner_timeout_s: Silence after which an owner is taken for dead.
+            job_deadline_s: Longest that a job is retried.
+            suspect: Queue of the jobs whose workers died twice.
+        """
+        self._ledger = ledger
+        self._database = ledger.database
+        self._owner_timeout_s = owner_timeout_s
+        self._job_deadline_s = job_deadline_s
+        self._suspect = suspect
+        self._recipes = Recipes()
+
+    async def take_turn(self, name: str, every_s: float) -> bool:
+        """See `tasks.ports.Upkeep`."""
+        slot = int(self._database.now().timestamp() // every_s)
+        return await self._write(lambda connection: _take_turn(connection, name, slot))
+
+    async def unsettled(self, kept: Sequence[Kept]) -> list[tuple[Kept, Job]]:
+        """See `tasks.ports.Upkeep`."""
+        return await self._read(lambda connection: _unsettled(connection, kept, self._recipes))
+
+    async def silent_owners(self, living: Collection[str]) -> list[str]:
+        """See `tasks.ports.Upkeep`."""
+        if self._ledger.steady_s() < self._owner_timeout_s:
+            return []
+        at = self._database.now()
+        patience = {True: timedelta(seconds=max(STOPPED_S, self._owner_timeout_s))}
+        patience[False] = timedelta(seconds=self._owner_timeout_s)
+        seen = await self._read(_owners)
+        return [owner for owner, seen_at in seen.items() if seen_at is None or at - seen_at > patience[owner in living]]
+
+    async def lost_jobs(self, owners: Collection[str]) -> list[LostJob]:
+        """See `tasks.ports.Upkeep`."""
+        return await self._read(lambda connection: _lost_jobs(connection, owners))
+
+    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> list[Message]:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        return await self._write(lambda connection: _resolve(connection, fates, self._suspect, at))
+
+    async def forget(self, owner: str) -> None:
+        """See `tasks.ports.Upkeep`."""
+        await self._write(lambda connection: connection.execute(delete(workers).where(workers.c.id == owner)))
+
+    async def standing(self) -> Mapping[str, Standing]:
+        """See `tasks.ports.Upkeep`."""
+        return await self._read(_standing)
+
+    async def missing(self, queue: str, limit: int) -> list[Message]:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        return await self._read(lambda connection: _missing(connection, queue, limit, at))
+
+    async def unpublished(self, limit: int) -> list[Message]:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        return await self._read(lambda connection: _unpublished(connection, limit, at))
+
+    async def published(self, messages: Sequence[Message]) -> None:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        rows = [{"id": each.job_id, "generation": each.generation, "at": at} for each in messages]
+        await self._write(lambda connection: steps.PUBLISHED.run(connection, rows))
+
+    async def close_calls(self) -> int:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        return await self._write(lambda connection: _close_calls(connection, at))
+
+    async def expire_letters(self, older_than_s: float) -> int:
+        """See `tasks.ports.Upkeep`."""
+        return await asyncio.to_thread(expire_letters, self._database, timedelta(seconds=older_than_s))
+
+    async def expire_jobs(self, limit: int) -> int:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        return await self._write(lambda connection: _expire(connection, self._job_deadline_s, limit, at))
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(self._database.read, work, patience_s=PATIENCE_S)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(self._database.write, work, patience_s=PATIENCE_S)
+
+
+def _take_turn(connection: Connection, name: str, slot: int) -> bool:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    taken = (
+        insert(slots)
+        .values(name=name, slot=slot)
+        .on_conflict_do_update(index_elements=["name"], set_={"slot": slot}, where=slots.c.slot < slot)
+        .returning(slots.c.name)
+    )
+    return connection.execute(taken).first() is not None
+
+
+def _unsettled(connection: Connection, kept: Sequence[Kept], recipes: Recipes) -> list[tuple[Kept, Job]]:
+    still_open = {call for (call,) in steps.FIND_OPEN_CALL.run(connection, [{"id": each.call.id} for each in kept])}
+    wanted = [each for each in kept if each.call.id in still_open]
+    rows = steps.FIND_JOB.run(connection, [{"id": job_id} for job_id in {each.call.job_id for each in wanted}])
+    found = {job.id: job for job in (job_of(row, recipes, connection) for row in rows)}
+    return [(each, _as_claimed(found[each.call.job_id], each)) for each in wanted]
+
+
+def _as_claimed(job: Job, kept: Kept) -> Job:
+    return replace(job, token=kept.token, generation=kept.call.generation, attempt=kept.call.attempt)
+
+
+def _owners(connection: Connection) -> dict[str, datetime | None]:
+    """Every owner of a running job, with when it was last seen; None for one that is in no list."""
+    seen = select(jobs.c.owner, workers.c.seen_at).outerjoin(workers, workers.c.id == jobs.c.owner).distinct()
+    rows = connection.execute(seen.where(jobs.c.state == JobState.RUNNING.value))
+    return {row.owner: row.seen_at for row in rows}
+
+
+def _lost_jobs(connection: Connection, owners: Collection[str]) -> list[LostJob]:
+    names = ("id", "token", "generation", "attempt", "lane", "crashes")
+    is_sent = exists().where(
+        calls.c.job_id == jobs.c.id, calls.c.state == CallState.SENT.value, calls.c.generation == jobs.c.generation
+    )
+    lost = select(*(jobs.c[name] for name in names), is_sent.label("sent")).where(
+        jobs.c.state == JobState.RUNNING.value, jobs.c.owner.in_(owners)
+    )
+    return [LostJob(**row) for row in connection.execute(lost).mappings()]
+
+
+def _resolve(
+    connection: Connection, fates: Sequence[tuple[LostJob, Fate]], suspect: str, at: datetime
+) -> list[Message]:
+    back = [
+        {"id": job.id, "token": job.token, "lane": suspect if fate is Fate.ALONE else job.lane}
+        for job, fate in fates
+        if fate in {Fate.AGAIN, Fate.ALONE}
+    ]
+    held, dead = (
+        [
+            {"id": job.id, "token": job.token, "at": at, **fault_columns(_fault(job, fate))}
+            for job, each in fates
+            if each is fate
+        ]
+        for fate in (Fate.UNCERTAIN, Fate.DEAD)
+    )
+    queued = {job_id for (job_id,) in steps.HAND_BACK_LOST.run(connection, back)}
+    ended = {job_id for (job_id,) in steps.LOSE.run(connection, held) + steps.BURY_LOST.run(connection, dead)}
+    steps.LOSE_CALLS.run(connection, [{"id": job_id, "at": at} for job_id in queued | ended])
+    moved = [(job, fate) for job, fate in fates if job.id in queued | ended]
+    tell(connection, [_event(job, fate, at) for job, fate in moved])
+    lanes = {row["id"]: row["lane"] for row in back}
+    return [Message(job.id, job.generation, lanes[job.id]) for job, _ in moved if job.id in queued]
+
+
+def _event(job: LostJob, fate: Fate, at: datetime) -> dict[str, Any]:
+    if fate in {Fate.AGAIN, Fate.ALONE}:
+        return event_row(job.id, at, "worker_lost", job.attempt, job.generation, crashes=job.crashes + 1)
+    kind = "uncertain" if fate is Fate.UNCERTAIN else "buried"
+    return event_row(job.id, at, kind, job.attempt, job.generation, **fault_columns(_fault(job, fate)))
+
+
+def _fault(job: LostJob, fate: Fate) -> Fault:
+    if fate is Fate.UNCERTAIN:
+        return WorkerLost("its worker died after the call was sent, and no answer was kept")
+    return KilledWorker(f"killed its worker {job.crashes + 1} times, the last time alone in its lane")
+
+
+def _standing(connection: Connection) -> dict[str, Standing]:
+    unpublished = and_(jobs.c.state == JobState.QUEUED.value, jobs.c.published_at.is_(None))
+    counts = select(jobs.c.lane, jobs.c.state, func.count()).group_by(jobs.c.lane, jobs.c.state)
+    unfinished = [state.value for state in (*IN_LINE, JobState.RUNNING)]
+    found: dict[str, Standing] = {}
+    for lane, state, count in connection.execute(counts.where(jobs.c.state.in_(unfinished))):
+        before = found.get(lane, Standing())
+        if state == JobState.RUNNING.value:
+            found[lane] = replace(before, running=count)
+        else:
+            found[lane] = replace(before, waiting=before.waiting + count)
+    for lane, count in connection.execute(select(jobs.c.lane, func.count()).where(unpublished).group_by(jobs.c.lane)):
+        found[lane] = replace(found[lane], waiting=found[lane].waiting - count)
+    return found
+
+
+IN_LINE = (JobState.QUEUED, JobState.WAITING, JobState.PARKED)
+"""What has a message in the broker, once it was published."""
+_OF_MESSAGE = (jobs.c.id, jobs.c.generation, jobs.c.lane, jobs.c.not_before)
+
+
+def _missing(connection: Connection, queue: str, limit: int, at: datetime) -> list[Message]:
+    before = at - timedelta(seconds=PUBLISH_AGAIN_S)
+    found: list[Any] = []
+    for state in IN_LINE:  # one by one: each has an index that knows the order
+        since = jobs.c.not_before if state is JobState.WAITING else jobs.c.published_at
+        is_old = jobs.c.published_at < before
+        if state is JobState.WAITING:  # its first message is published by the worker that settled it
+            is_old = is_old | jobs.c.published_at.is_(None)
+        oldest = select(*_OF_MESSAGE, since).where(
+            jobs.c.state == steps.word(state), jobs.c.lane == queue, since.is_not(None), is_old
+        )
+        found += connection.execute(oldest.order_by(since).limit(limit)).all()
+    found.sort(key=lambda row: row[-1])
+    return [_message(row, at) for row in found[:limit]]
+
+
+def _unpublished(connection: Connection, limit: int, at: datetime) -> list[Message]:
+    forgotten = select(*_OF_MESSAGE).where(
+        jobs.c.state == steps.word(JobState.QUEUED),
+        jobs.c.published_at.is_(None),
+        jobs.c.created_at < at - timedelta(seconds=UNPUBLISHED_S),
+    )
+    return [_message(row, at) for row in connection.execute(forgotten.limit(limit))]
+
+
+def _message(row: Any, at: datetime) -> Message:  # noqa: ANN401 - a Row of _OF_MESSAGE
+    wait_s = max(0.0, (row.not_before - at).total_seconds()) if row.not_before else 0.0
+    return Message(row.id, row.generation, row.lane, wait_s)
+
+
+def _close_calls(connection: Connection, at: datetime) -> int:
+    is_running = exists().where(
+        jobs.c.id == calls.c.job_id,
+        jobs.c.state == JobState.RUNNING.value,
+        jobs.c.generation == calls.c.generation,
+    )
+    closed = (
+        update(calls)
+        .where(
+            calls.c.state == steps.word(CallState.SENT),
+            calls.c.sent_at < at - timedelta(seconds=LONGEST_CALL_S),
+            ~is_running,
+        )
+        .values(state=CallState.UNKNOWN.value, fault="WorkerLost", finished_at=at)
+    )
+    return int(connection.execute(closed).rowcount)
+
+
+def _expire(connection: Connection, deadline_s: float, limit: int, at: datetime) -> int:
+    overdue = select(jobs.c.id, jobs.c.generation, jobs.c.attempt).where(
+        jobs.c.state == steps.word(JobState.WAITING), jobs.c.tried_since < at - timedelta(seconds=deadline_s)
+    )
+    found = {row.id: row for row in connection.execute(overdue.limit(limit))}
+    fault = fault_columns(OutOfTime(f"retried for {deadline_s / 3600:g} h without an answer"))
+    rows = [{"id": row.id, "generation": row.generation, "at": at, **fault} for row in found.values()]
+    ended = [found[job_id] for (job_id,) in steps.EXPIRE.run(connection, rows)]
+    tell(connection, [event_row(row.id, at, "buried", row.attempt, row.generation, **fault) for row in ended])
+    return len(ended)
