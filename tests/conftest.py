@@ -10,7 +10,6 @@ import pytest
 
 from scripts.stack.valkey import ValkeyServer
 
-
 # Started in the background, a shell has us ignore Ctrl-C, and so would every process that a test means to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
