@@ -8,13 +8,15 @@ from __future__ import annotations
 import gc
 from contextlib import AsyncExitStack
 
+from celery.concurrency import get_implementation
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
+from celery.worker import WorkController
 
 from config.files import BadConfig
 from config.settings import load_settings
 from config.stack import NotConfigured
 from tasks import ports
-from workers.pool import await_
+from workers.pool import AsyncioPool, await_
 
 MOST_FILES = 16_384
 """Open files a worker may want: a socket for each call, and a few for the ledger, the broker and logs."""
@@ -29,7 +31,11 @@ def connect() -> None:
     worker_process_shutdown.connect(_stop)
 
 
-def _prepare(**_: object) -> None:
+def _prepare(sender: WorkController, **_: object) -> None:
+    # A stock pool sends no signal to open the World in.
+    if get_implementation(sender.pool_cls) is not AsyncioPool:  # type: ignore[attr-defined]  # missing in the stubs
+        raise SystemExit("docmill worker: its jobs run on its own asyncio pool: leave out -P/--pool")
+
     import workers.world  # noqa: F401 - a second of imports, before there is a loop that they would block
 
     allow_more_files()

@@ -141,12 +141,21 @@ def test_a_killed_workers_jobs_are_run_by_another(mill: Mill) -> None:
     assert Counter(result.state for result in mill.finish(receipt)) == {JobState.DONE: 50}
 
 
-def test_a_worker_that_cannot_open_its_world_ends_with_one_line(mill: Mill) -> None:
-    (mill.home / "catalogue.toml").write_text('[routes]\nhigh = "claude-9"\n')
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+@pytest.mark.parametrize(
+    ("options", "routes", "said"),
+    [
+        ([], 'high = "claude-9"', "routes.high = 'claude-9': not one of"),
+        (["-P", "threads"], "", "leave out -P/--pool"),
+    ],
+)
+def test_a_worker_that_could_do_no_job_ends_with_one_line(
+    mill: Mill, options: list[str], routes: str, said: str
+) -> None:
+    (mill.home / "catalogue.toml").write_text(f"[routes]\n{routes}\n")
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", *options]
     ended = subprocess.run(command, env=mill.environment, capture_output=True, text=True, timeout=40, check=False)
     assert ended.returncode != 0
-    assert "routes.high = 'claude-9': not one of" in ended.stderr + ended.stdout
+    assert said in (ended.stderr + ended.stdout).splitlines()[-1]
 
 
 def in_flight(mill: Mill) -> int:
