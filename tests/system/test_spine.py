@@ -13,6 +13,7 @@ import pytest
 
 from config.catalogue import Complexity
 from tasks.model.job import JobState
+from tests.postgres import PostgresServer
 from tests.system.mill import Mill
 from workers.ledger import CostBy, costs, story
 
@@ -54,6 +55,18 @@ def test_what_may_have_been_billed_is_booked_as_unknown(tmp_path: Path) -> None:
         spoiled = [row for row in rows if row["charged"] and row["fault"]]
         assert ledger_nanousd(mill) == sum(row["nanousd"] for row in delivered)
         assert sum(line.spent.unknown_calls for line in costs(mill.producer.database, CostBy.MODEL)) == len(spoiled) > 0
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(120)
+def test_the_same_on_postgresql(tmp_path: Path, postgres: PostgresServer) -> None:
+    with Mill(tmp_path, database_url=postgres.new_database("spine"), faults=UNBILLED) as mill:
+        mill.start_worker()
+        mill.start_worker()
+        results = mill.finish(mill.submit(letters(200)))
+        assert Counter(result.state for result in results) == {JobState.DONE: 200}
+        assert ledger_nanousd(mill) == sum(row["nanousd"] for row in mill.bill() if row["charged"])
+        assert len([row for row in mill.bill() if row["charged"]]) == 200
 
 
 def test_complexity_decides_lane_and_model(busy_mill: Mill) -> None:
