@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.stack.valkey import ValkeyServer
+from tests.postgres import postgres
+
+__all__ = ["postgres"]
+
+# Started in the background, a shell has us ignore Ctrl-C, and so would every process that a test means to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

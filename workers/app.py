@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from config.catalogue import load_catalogue
 from config.schedule import UPKEEP_CONCURRENCY, UPKEEP_QUEUE, beat_schedule
@@ -52,7 +52,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_ignore_result": True,  # the ledger has the results
-        "task_queues": [Queue(queue) for queue in concurrency],
+        "task_queues": [Queue(queue, Exchange(queue), routing_key=queue) for queue in concurrency],
         "task_default_queue": next(iter(concurrency)),
         "task_create_missing_queues": False,
         "beat_schedule": beat_schedule(),

@@ -10,13 +10,18 @@ import gc
 from contextlib import AsyncExitStack
 
 import structlog
+from celery.concurrency import get_implementation
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
+from celery.worker import WorkController
 
 from config.files import BadConfig
 from config.settings import load_settings
 from config.stack import NotConfigured
 from tasks import ports
-from workers.pool import await_
+from workers.pool import AsyncioPool, await_
+
+MOST_FILES = 16_384
+"""Open files a worker may want: a socket for each call, and a few for the ledger, the broker and logs."""
 
 _open = AsyncExitStack()
 log = structlog.get_logger("docmill.lifecycle")
@@ -24,13 +29,29 @@ log = structlog.get_logger("docmill.lifecycle")
 
 def connect() -> None:
     """Have Celery open and close the World with the worker process."""
-    worker_init.connect(_import)
+    worker_init.connect(_prepare)
     worker_process_init.connect(_start)
     worker_process_shutdown.connect(_stop)
 
 
-def _import(**_: object) -> None:
+def _prepare(sender: WorkController, **_: object) -> None:
+    # A stock pool sends no signal to open the World in.
+    if get_implementation(sender.pool_cls) is not AsyncioPool:  # type: ignore[attr-defined]  # missing in the stubs
+        raise SystemExit("docmill worker: its jobs run on its own asyncio pool: leave out -P/--pool")
+
     import workers.world  # noqa: F401 - a second of imports, before there is a loop that they would block
+
+    allow_more_files()
+
+
+def allow_more_files() -> None:
+    """Raise the soft limit of open files: each call under way has a socket, and 1,024 is a common limit."""
+    import resource  # not on Windows, where beat and a submitter import this module too
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _start(**_: object) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from config.catalogue import Complexity
 from tasks.model.job import JobState
+from tests.postgres import PostgresServer
 from tests.system.mill import Mill
 from workers.ledger import CostBy, costs, story
 
@@ -54,6 +55,18 @@ def test_what_may_have_been_billed_is_booked_as_unknown(tmp_path: Path) -> None:
         spoiled = [row for row in rows if row["charged"] and row["fault"]]
         assert ledger_nanousd(mill) == sum(row["nanousd"] for row in delivered)
         assert sum(line.spent.unknown_calls for line in costs(mill.producer.database, CostBy.MODEL)) == len(spoiled) > 0
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(120)
+def test_the_same_on_postgresql(tmp_path: Path, postgres: PostgresServer) -> None:
+    with Mill(tmp_path, database_url=postgres.new_database("spine"), faults=UNBILLED) as mill:
+        mill.start_worker()
+        mill.start_worker()
+        results = mill.finish(mill.submit(letters(200)))
+        assert Counter(result.state for result in results) == {JobState.DONE: 200}
+        assert ledger_nanousd(mill) == sum(row["nanousd"] for row in mill.bill() if row["charged"])
+        assert len([row for row in mill.bill() if row["charged"]]) == 200
 
 
 def test_complexity_decides_lane_and_model(busy_mill: Mill) -> None:
@@ -130,12 +143,21 @@ def test_sigterm_lets_calls_finish_and_hands_the_rest_back(mill: Mill) -> None:
     mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 1, "the slow one runs again")
 
 
-def test_a_worker_that_cannot_open_its_world_ends_with_one_line(mill: Mill) -> None:
-    (mill.home / "catalogue.toml").write_text('[routes]\nhigh = "claude-9"\n')
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+@pytest.mark.parametrize(
+    ("options", "routes", "said"),
+    [
+        ([], 'high = "claude-9"', "routes.high = 'claude-9': not one of"),
+        (["-P", "threads"], "", "leave out -P/--pool"),
+    ],
+)
+def test_a_worker_that_could_do_no_job_ends_with_one_line(
+    mill: Mill, options: list[str], routes: str, said: str
+) -> None:
+    (mill.home / "catalogue.toml").write_text(f"[routes]\n{routes}\n")
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", *options]
     ended = subprocess.run(command, env=mill.environment, capture_output=True, text=True, timeout=40, check=False)
     assert ended.returncode != 0
-    assert "routes.high = 'claude-9': not one of" in ended.stderr + ended.stdout
+    assert said in (ended.stderr + ended.stdout).splitlines()[-1]
 
 
 def in_flight(mill: Mill) -> int:

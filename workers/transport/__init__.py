@@ -3,14 +3,14 @@
 `install(app)` is all an app needs. See `channel` for what is different, `keys` for what lies where in Redis.
 """
 
-from .bulk import Outgoing, publish_many
-from .errors import BrokerRefused
-from .inspection import Depth, depths
-from .keys import Keys
-from .lanes import LaneLimits
-from .pauses import Pause, Pauses
-from .quarantine import Quarantine, Quarantined
-from .setup import install
+from workers.transport.bulk import Outgoing, publish_many
+from workers.transport.errors import BrokerRefused
+from workers.transport.inspection import Depth, depths
+from workers.transport.keys import Keys
+from workers.transport.lanes import LaneLimits
+from workers.transport.pauses import Pause, Pauses
+from workers.transport.quarantine import Quarantine, Quarantined
+from workers.transport.setup import install
 
 __all__ = [
     "BrokerRefused",

@@ -16,9 +16,9 @@ from kombu import Producer, serialization
 from kombu.utils import json
 from kombu.utils.uuid import uuid
 
-from .channel import Channel
-from .foreign import Foreign
-from .wire import Payload, priority_of
+from workers.transport.channel import Channel
+from workers.transport.foreign import Foreign
+from workers.transport.wire import Payload, priority_of
 
 if TYPE_CHECKING:
     from celery import Celery

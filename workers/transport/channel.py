@@ -18,14 +18,14 @@ from kombu.log import get_logger
 from kombu.utils.json import dumps
 from redis.exceptions import NoScriptError, ResponseError
 
-from .errors import BrokerRefused, Malformed
-from .foreign import Foreign, stock
-from .held import Held, Rejection
-from .keys import Keys, lane_of
-from .lanes import LaneLimits
-from .qos import QoS
-from .store import Claim, Store, is_refusal
-from .wire import Message, Payload, decode, priority_of, without_delay
+from workers.transport.errors import BrokerRefused, Malformed
+from workers.transport.foreign import Foreign, stock
+from workers.transport.held import Held, Rejection
+from workers.transport.keys import Keys, lane_of
+from workers.transport.lanes import LaneLimits
+from workers.transport.qos import QoS
+from workers.transport.store import Claim, Store, is_refusal
+from workers.transport.wire import Message, Payload, decode, priority_of, without_delay
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from celery.utils.log import get_logger
 from celery.worker import consumer as stock
 
-from .foreign import Foreign
+from workers.transport.foreign import Foreign
 
 log = get_logger(__name__)
 

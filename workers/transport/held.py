@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .keys import lane_of
+from workers.transport.keys import lane_of
 
 if TYPE_CHECKING:
     from .channel import Channel

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .foreign import Foreign
-from .keys import Keys, lane_of
+from workers.transport.foreign import Foreign
+from workers.transport.keys import Keys, lane_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 
-from .foreign import Foreign
-from .keys import Keys
+from workers.transport.foreign import Foreign
+from workers.transport.keys import Keys
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .foreign import Foreign, stock
-from .held import Held, Rejection
+from workers.transport.foreign import Foreign, stock
+from workers.transport.held import Held, Rejection
 
 if TYPE_CHECKING:
     from .channel import Channel

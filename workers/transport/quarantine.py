@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
-from .errors import Malformed
-from .foreign import Foreign
-from .keys import Keys
-from .store import Store
-from .wire import decode, priority_of
+from workers.transport.errors import Malformed
+from workers.transport.foreign import Foreign
+from workers.transport.keys import Keys
+from workers.transport.store import Store
+from workers.transport.wire import decode, priority_of
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kombu import transport
 
-from .foreign import Foreign
-from .watchdog import Watchdog
+from workers.transport.foreign import Foreign
+from workers.transport.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from celery import Celery

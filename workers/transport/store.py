@@ -14,10 +14,10 @@ from time import time
 from kombu.log import get_logger
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
-from .errors import Malformed
-from .foreign import Foreign
-from .keys import Keys, lane_of, unwrap
-from .wire import decode, priority_of, redelivered
+from workers.transport.errors import Malformed
+from workers.transport.foreign import Foreign
+from workers.transport.keys import Keys, lane_of, unwrap
+from workers.transport.wire import decode, priority_of, redelivered
 
 log = get_logger(__name__)
 

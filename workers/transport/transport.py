@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .channel import Channel, SentinelChannel
-from .errors import BrokerRefused
-from .foreign import Foreign, stock
+from workers.transport.channel import Channel, SentinelChannel
+from workers.transport.errors import BrokerRefused
+from workers.transport.foreign import Foreign, stock
 
 
 class Transport(stock.Transport):  # type: ignore[misc]  # kombu's class is untyped

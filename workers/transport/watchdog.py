@@ -11,7 +11,7 @@ from time import monotonic
 from celery import bootsteps
 from celery.worker import state as celery_state
 
-from .foreign import Foreign
+from workers.transport.foreign import Foreign
 
 state: Foreign = celery_state
 

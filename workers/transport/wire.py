@@ -13,8 +13,8 @@ from typing import Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from .errors import Malformed
-from .foreign import Foreign
+from workers.transport.errors import Malformed
+from workers.transport.foreign import Foreign
 
 Payload = dict[str, Any]
 """A message as kombu writes it: body, headers, properties, content-type, content-encoding."""

@@ -9,10 +9,8 @@ from secrets import token_hex
 
 import pytest
 
-from tests.postgres import PostgresServer, postgres
+from tests.postgres import PostgresServer
 from workers.ledger import Database, open_database
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -1,0 +1,1 @@
+"""pytest-celery's cluster tests on our app: on local processes, and on Docker where an engine answers."""
