@@ -6,10 +6,10 @@ so that one bad file never stops the others. Storing and submitting them is `wor
 A new kind of file is a module beside `pdf` and a row in `kinds`.
 """
 
-from .document import MAX_BYTES, Empty, ReadDocument, Skipped, Unreadable, shown
-from .pipeline import Taken, read, read_many
-from .source import Source
-from .sources import BadSource, find
+from workers.intake.document import MAX_BYTES, Empty, ReadDocument, Skipped, Unreadable, shown
+from workers.intake.pipeline import Taken, read, read_many
+from workers.intake.source import Source
+from workers.intake.sources import BadSource, find
 
 __all__ = [
     "MAX_BYTES",

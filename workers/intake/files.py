@@ -7,8 +7,8 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from .document import MAX_BYTES, Skipped, Unreadable
-from .kinds import HEAD_BYTES, Kind, kind_of
+from workers.intake.document import MAX_BYTES, Skipped, Unreadable
+from workers.intake.kinds import HEAD_BYTES, Kind, kind_of
 
 _OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 """A FIFO put in the file's place must not make us wait for its writer."""

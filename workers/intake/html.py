@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 import re
 
-from .document import Parsed, Unreadable, checked
-from .encoding import decode, tidy
+from workers.intake.document import Parsed, Unreadable, checked
+from workers.intake.encoding import decode, tidy
 
 _CHROME = (
     "nav, script, style, noscript, template, svg, iframe, button, select, textarea, dialog, "

@@ -10,10 +10,9 @@ from typing import Annotated, BinaryIO, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from config.catalogue import Complexity
-
-from .document import MAX_BYTES, Unreadable, shown, size_mb
-from .encoding import tidy
-from .source import Source
+from workers.intake.document import MAX_BYTES, Unreadable, shown, size_mb
+from workers.intake.encoding import tidy
+from workers.intake.source import Source
 
 _MAX_LINE_BYTES = 2 * MAX_BYTES
 """A text of the largest size with its escapes; longer ones are passed over without being held in memory."""

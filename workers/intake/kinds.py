@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from . import html, pdf, text
-from .document import Parsed, Skipped
-from .encoding import decode, looks_binary
+from workers.intake import html, pdf, text
+from workers.intake.document import Parsed, Skipped
+from workers.intake.encoding import decode, looks_binary
 
 HEAD_BYTES = 4096
 """As much of a file as its kind is decided by."""

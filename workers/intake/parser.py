@@ -10,8 +10,8 @@ import json
 import sys
 from typing import IO
 
-from .document import Unreadable
-from .kinds import KINDS
+from workers.intake.document import Unreadable
+from workers.intake.kinds import KINDS
 
 MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 """Address space of a parser process: many times what the largest real document we met takes (250 MB)."""

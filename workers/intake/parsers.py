@@ -18,9 +18,9 @@ from threading import Timer
 from types import TracebackType
 from typing import Self
 
-from .document import Empty, Parsed, Skipped, Unreadable
-from .kinds import Kind
-from .parser import MEMORY_BYTES, OUT_OF_MEMORY, receive, send
+from workers.intake.document import Empty, Parsed, Skipped, Unreadable
+from workers.intake.kinds import Kind
+from workers.intake.parser import MEMORY_BYTES, OUT_OF_MEMORY, receive, send
 
 DEADLINE_S = 300.0
 """Longest one document may take. A PDF takes 40 ms a page, so one of 2,400 pages 100 s."""

@@ -9,8 +9,8 @@ import io
 import logging
 from typing import TYPE_CHECKING
 
-from .document import MAX_BYTES, Parsed, Unreadable, checked, size_mb
-from .encoding import tidy
+from workers.intake.document import MAX_BYTES, Parsed, Unreadable, checked, size_mb
+from workers.intake.encoding import tidy
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

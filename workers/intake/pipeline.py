@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .document import Parsed, ReadDocument, Unreadable
-from .files import load
-from .kinds import HEAD_BYTES, TEXT, Kind, kind_of
-from .parsers import ParserPool
-from .source import Source
+from workers.intake.document import Parsed, ReadDocument, Unreadable
+from workers.intake.files import load
+from workers.intake.kinds import HEAD_BYTES, TEXT, Kind, kind_of
+from workers.intake.parsers import ParserPool
+from workers.intake.source import Source
 
 LOOK_AHEAD = 256
 """Documents read beyond the one that is waited for: enough to keep all parsers busy behind a long one."""

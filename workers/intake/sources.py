@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from . import jsonl as jsonl_lines
-from .document import MAX_BYTES, Skipped, Unreadable, shown
-from .files import special, too_large
-from .source import Source
+from workers.intake import jsonl as jsonl_lines
+from workers.intake.document import MAX_BYTES, Skipped, Unreadable, shown
+from workers.intake.files import special, too_large
+from workers.intake.source import Source
 
 STDIN = "-"
 _MAGIC = frozenset("*?[")

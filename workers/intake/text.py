@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .document import Parsed, checked
-from .encoding import decode, tidy
+from workers.intake.document import Parsed, checked
+from workers.intake.encoding import decode, tidy
 
 
 def parse(content: bytes, name: str) -> Parsed:

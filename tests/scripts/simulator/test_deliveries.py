@@ -13,8 +13,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from scripts.simulator.server import Simulator
-
-from .bodies import body, raw, until
+from tests.scripts.simulator.bodies import body, raw, until
 
 LOST = (anthropic.APIConnectionError, httpx2.HTTPError)
 # The SDK's stream helper asserts that there was a message_start.

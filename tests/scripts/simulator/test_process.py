@@ -13,8 +13,7 @@ from anthropic import AsyncAnthropic
 from scripts.bench import simulator as bench
 from scripts.simulator.command import main
 from scripts.simulator.process import SimulatorProcess
-
-from .bodies import HAIKU, body, until
+from tests.scripts.simulator.bodies import HAIKU, body, until
 
 
 @pytest.fixture(scope="module")

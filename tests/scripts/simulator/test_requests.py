@@ -13,8 +13,7 @@ from pypdf import PdfWriter
 
 from scripts.simulator.errors import ApiError
 from scripts.simulator.requests import document_key, read_count, read_message
-
-from .bodies import HAIKU, SONNET, TEXT, body, json_format, raw, request
+from tests.scripts.simulator.bodies import HAIKU, SONNET, TEXT, body, json_format, raw, request
 
 
 def a_pdf(pages: int, *, password: str | None = None, compressed: bool = False) -> str:

@@ -14,8 +14,7 @@ from anthropic.types import Message
 from scripts.simulator.models import MODELS
 from scripts.simulator.server import Simulator
 from scripts.simulator.usage import Usage, cost_nanousd
-
-from .bodies import HAIKU, SONNET, TEXT, body, json_format
+from tests.scripts.simulator.bodies import HAIKU, SONNET, TEXT, body, json_format
 
 SCHEMA = {
     "type": "object",

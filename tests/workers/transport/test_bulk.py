@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.workers.transport.conftest import System
 from workers.transport import Depth, Outgoing, depths, publish_many
-
-from .conftest import System
 
 
 @pytest.fixture

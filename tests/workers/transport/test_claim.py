@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from kombu import Consumer, Producer, Queue
 
+from tests.workers.transport.conftest import System, connect, kill, stop, wait_for
 from workers.transport import LaneLimits, Outgoing, depths, publish_many
-
-from .conftest import System, connect, kill, stop, wait_for
 
 OURS = "workers.transport.transport:Transport"
 STOCK = "kombu.transport.redis:Transport"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.transport.conftest import System, kill, wait_for
 from workers.transport import Outgoing, depths, publish_many
-
-from .conftest import System, kill, wait_for
 
 
 def resident_bytes(pid: int) -> int:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.transport.conftest import System, kill, wait_for
 from workers.transport import Outgoing, Pauses, depths, publish_many
-
-from .conftest import System, kill, wait_for
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.workers.transport.conftest import System, wait_for
 from workers.transport import BrokerRefused, Outgoing, Quarantine, publish_many
-
-from .conftest import System, wait_for
 
 
 def envelope(**changes: Any) -> dict[str, Any]:

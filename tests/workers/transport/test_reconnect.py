@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kombu import Consumer, Producer, Queue
 
-from .conftest import System, connect, wait_for
+from tests.workers.transport.conftest import System, connect, wait_for
 
 
 @pytest.mark.parametrize(("pool", "in_flight"), [("threads", 200), ("prefork", 4)])

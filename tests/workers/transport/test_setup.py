@@ -6,10 +6,9 @@ import pytest
 from celery import Celery
 from kombu import Connection
 
+from tests.workers.transport.conftest import System
 from workers.transport import install
 from workers.transport.transport import SentinelTransport, Transport
-
-from .conftest import System
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .conftest import System, wait_for
+from tests.workers.transport.conftest import System, wait_for
 
 
 @pytest.mark.parametrize("remote_control", ["on", "off"])
