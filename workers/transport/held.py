@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from workers.transport.keys import lane_of
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from workers.transport.channel import Channel
 
 
 class Rejection(NamedTuple):

@@ -8,7 +8,7 @@ from workers.transport.foreign import Foreign, stock
 from workers.transport.held import Held, Rejection
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from workers.transport.channel import Channel
 
 CLAIM_MAX = 500
 """Messages per claim: keeps the script to a few ms, in which Redis serves nobody else."""
