@@ -1,0 +1,91 @@
+"""Short, seeded runs of the chaos bench; and that its witness would notice a broken promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.bench.chaos.scenarios import SCENARIOS, kill_workers
+from scripts.bench.chaos.scene import Scenario, play
+from scripts.bench.chaos.witness import Death, Finding, OurCall, OurJob, judge
+from tasks.model.call import CallState
+from tasks.model.job import JobState
+
+FEW_KILLS = partial(kill_workers, most=4)
+# Few slots, so that few jobs last as long as the harm does.
+SHORT = (
+    replace(SCENARIOS["kill-hold-retried"], harm=FEW_KILLS, jobs=60, slots=4),
+    replace(SCENARIOS["kill-retry"], harm=FEW_KILLS, jobs=60, slots=4),
+    replace(SCENARIOS["broker-flushed"], jobs=60, slots=4),
+)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scenario", SHORT, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost_and_nothing_is_paid_for_twice(scenario: Scenario, tmp_path: Path) -> None:
+    outcome = play(scenario, tmp_path, seed=7, workers=2)
+    assert outcome.broken == (), outcome
+    assert sum(outcome.finding.states.values()) == scenario.jobs
+
+
+ANSWERED = OurCall(CallState.ANSWERED, "req-1", 1000)
+UNKNOWN = OurCall(CallState.UNKNOWN, None, None)
+DEATH = Death(since=12.0, at=12.0)
+
+
+def row(request_id: str, at: float, *, outcome: str = "delivered") -> dict[str, Any]:
+    """A row of the bill: a charged request for document `a` that took a second."""
+    return {
+        "request_id": request_id,
+        "at": at,
+        "ms": 1000.0,
+        "outcome": outcome,
+        "charged": True,
+        "document": "a",
+        "nanousd": 1000,
+    }
+
+
+def found(
+    *rows: dict[str, Any], calls: tuple[OurCall, ...], state: JobState = JobState.DONE, may_repeat: bool = True
+) -> Finding:
+    return judge(["a"], [OurJob("a", state, calls)], rows, [DEATH], may_repeat=may_repeat)
+
+
+def test_one_answer_that_is_in_the_ledger_is_in_order() -> None:
+    assert found(row("req-1", 5), calls=(ANSWERED,)).broken == []
+
+
+def test_a_document_without_an_outcome_is_lost() -> None:
+    assert found(row("req-1", 5), calls=(ANSWERED,), state=JobState.RUNNING).lost == ["a"]
+    assert judge(["b"], [], [], [], may_repeat=True).lost == ["b"]
+
+
+def test_a_repeat_is_allowed_only_after_a_death_and_only_where_crashed_calls_are_retried() -> None:
+    cut = (row("req-0", 11.5, outcome="client_gone"), row("req-1", 15))
+    assert found(*cut, calls=(UNKNOWN, ANSWERED)).repeated == ["a"]
+    assert found(*cut, calls=(UNKNOWN, ANSWERED), may_repeat=False).paid_twice == ["a"]
+    early = (row("req-0", 5, outcome="client_gone"), row("req-1", 15))
+    assert found(*early, calls=(UNKNOWN, ANSWERED)).paid_twice == ["a"]
+
+
+def test_a_repeat_after_an_answer_that_was_kept_is_paid_twice() -> None:
+    kept = OurCall(CallState.ANSWERED, "req-0", 1000)
+    assert found(row("req-0", 11), row("req-1", 15), calls=(kept, ANSWERED)).paid_twice == ["a"]
+
+
+def test_an_answer_that_reached_a_living_worker_and_is_nowhere_was_dropped() -> None:
+    assert found(row("req-1", 5), calls=(UNKNOWN,)).dropped == ["a"]
+    assert found(row("req-1", 10.8), calls=(UNKNOWN,), state=JobState.UNCERTAIN).dropped == []
+
+
+def test_a_charge_that_no_call_tells_of_is_silent() -> None:
+    assert found(row("req-1", 10.8), calls=()).silent == ["a"]
+
+
+def test_money_is_compared_request_by_request() -> None:
+    assert found(row("req-1", 5), calls=(OurCall(CallState.ANSWERED, "req-1", 999),)).money_off_nanousd == -1
