@@ -28,6 +28,7 @@ class Patience:
         self._heard_at = self._loop.time()
         self._deadline = self._heard_at + deadline_s
         self._silence_s = silence_s
+        self._listens = silence_s < deadline_s  # else the deadline comes first, and nobody need listen
         self._limit = asyncio.timeout(None)
         self._timer = self._check_at(self._ends_at())
 
@@ -52,7 +53,7 @@ class Patience:
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
-        self._token = _listening.set(self)
+        self._token = _listening.set(self if self._listens else None)
         return self
 
     async def __aexit__(
@@ -63,12 +64,12 @@ class Patience:
         await self._limit.__aexit__(kind, error, trace)
 
 
-_listening: ContextVar[Patience] = ContextVar("listening")
+_listening: ContextVar[Patience | None] = ContextVar("listening", default=None)
 
 
 async def listen(response: httpx2.Response) -> None:
     """A response hook for the HTTP client: has the call's `Patience` hear each piece of the body."""
-    patience = _listening.get(None)
+    patience = _listening.get()
     if patience is not None and isinstance(response.stream, httpx2.AsyncByteStream):
         patience.heard()
         response.stream = _Heard(response.stream, patience)
