@@ -103,7 +103,7 @@ def test_what_cannot_be_a_task_is_refused(app: AsyncioCelery) -> None:
         yield 1
 
     with pytest.raises(TypeError, match="an async generator cannot be a task"):
-        app.task(lazy=False)(generator)
+        app.task(lazy=False, shared=False)(generator)
 
     def nothing() -> None: ...
 
@@ -111,4 +111,4 @@ def test_what_cannot_be_a_task_is_refused(app: AsyncioCelery) -> None:
         async def __call__(self) -> None: ...
 
     with pytest.raises(TypeError, match="__call__ cannot be async"):
-        app.task(lazy=False, base=Called)(nothing)
+        app.task(lazy=False, shared=False, base=Called)(nothing)  # shared, it would meet each later app
