@@ -113,11 +113,12 @@ class PostgresServer:
             self._process.wait()
             self._process = None
 
-    def new_database(self, name: str, *, template: str = "template1") -> str:
+    def new_database(self, name: str, *, template: str = "template1", encoding: str = "UTF8") -> str:
         """Make a database, a copy of `template`, and return its SQLAlchemy URL."""
-        command = psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        command = psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING {}")
+        names = psycopg.sql.Identifier(name), psycopg.sql.Identifier(template), psycopg.sql.Literal(encoding)
         with self._connect("postgres") as connection:
-            connection.execute(command.format(psycopg.sql.Identifier(name), psycopg.sql.Identifier(template)))
+            connection.execute(command.format(*names))
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:

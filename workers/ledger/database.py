@@ -115,6 +115,7 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
                 connect_args={
                     "connect_timeout": CONNECT_TIMEOUT_S,
                     "application_name": "docmill",
+                    "client_encoding": "utf8",  # a database in SQL_ASCII would hand out bytes
                     "options": "-c timezone=UTC",  # a day of costs is a day in UTC
                 },
             )

@@ -12,7 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from workers.ledger import Database, LedgerAway, LedgerError, health, open_database
+from tests.postgres import PostgresServer
+from workers.ledger import Database, LedgerAway, LedgerError, begin_submission, health, open_database, submissions
 from workers.ledger.migrating import SCHEMA, alembic_config
 from workers.ledger.tables import METADATA
 
@@ -74,3 +75,11 @@ def test_a_server_that_is_not_there_is_away_and_its_password_is_not_told() -> No
     assert "127.0.0.1" in str(refusal.value)
     assert "secret" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.postgres
+def test_a_database_without_an_encoding_holds_every_alphabet(postgres: PostgresServer) -> None:
+    url = postgres.new_database("ascii", template="template0", encoding="SQL_ASCII")
+    with open_database(url) as database:
+        submission = begin_submission(database, recipe="summarize", label="便り")
+        assert [line.label for line in submissions(database) if line.id == submission] == ["便り"]
