@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -110,7 +111,7 @@ async def _load(url: str, requests: list[bytes]) -> None:
     host, _, port = urlsplit(url).netloc.partition(":")
     ends = [asyncio.Event() for _ in range(CONNECTIONS)]
     for end in ends:
-        await loop.create_connection(lambda end=end: Connection(requests, end), host, int(port))  # type: ignore[misc]
+        await loop.create_connection(partial(Connection, requests, end), host, int(port))
     await asyncio.gather(*(end.wait() for end in ends))
 
 

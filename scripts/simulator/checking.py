@@ -18,7 +18,8 @@ from scripts.simulator.errors import ApiError
 
 def _validator(params: object) -> SchemaValidator:
     # The union wrapper is what lets a config reach the TypedDicts inside.
-    adapter: TypeAdapter[Any] = TypeAdapter(params | None, config=ConfigDict(extra="forbid"))  # type: ignore[operator]
+    either = params | None  # type: ignore[operator]  # a TypedDict class, which object's stub knows nothing of
+    adapter: TypeAdapter[Any] = TypeAdapter(either, config=ConfigDict(extra="forbid"))
     return SchemaValidator(_eager(adapter.core_schema))
 
 

@@ -109,7 +109,7 @@ class SimulatorProcess:
 
     def _ready_url(self, wait_s: float) -> str:
         assert self._process is not None  # noqa: S101 - start() has just made it
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             line = self._process.stdout.readline() if selector.select(wait_s) else ""

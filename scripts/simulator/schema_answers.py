@@ -40,7 +40,7 @@ class SchemaAnswer:
     def _draw(self, path: str) -> int:
         return zlib.crc32(path.encode(), self._seed)
 
-    def _value(self, node: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401
+    def _value(self, node: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - JSON
         node = self._flat(node, path)
         if "const" in node:
             return node["const"]
