@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -71,6 +72,9 @@ class Settings(BaseSettings):
 
     dead_letter_days: float = Field(default=30, gt=0)
     """Days until a dead letter that nobody decides about is discarded. What it cost stays in the ledger."""
+
+    time_zone: ZoneInfo = ZoneInfo("UTC")
+    """When a day begins and ends for costs, budgets and alerts: an IANA name, such as `Europe/Berlin`."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Level of our own log lines, which carry ids and numbers and never a document's text."""

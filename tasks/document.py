@@ -16,12 +16,13 @@ import structlog
 from celery import Task, shared_task
 
 from config.prices import UnknownPrice
-from tasks.model.call import Answer, Call, CallState, Kept, Prompt, Route
+from tasks.model.call import Answer, Call, CallState, Expected, Kept, Prompt, Route, Usage
 from tasks.model.fault import Broken, Fault
 from tasks.model.job import Job
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
+from tasks.rules.days import day_of
 from tasks.rules.parking import stopped_lanes
 from tasks.rules.pricing import cost_nanousd, estimate_nanousd
 from tasks.rules.prompting import shell_hash, write_prompt
@@ -46,11 +47,13 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         route = choose(job, here.catalogue, here.settings.silence_timeout_s)
         prompt = write_prompt(job.document, job.recipe, job.values)
         here.spool.check()
-        call = open_call(job, route, prompt, here)
-        await here.ledger.sending(call, route, prompt.shell)
-        answer = await here.claude.ask(prompt, route)
+        expected = here.expectations.of(job.recipe.hash, route.model, prompt.characters, route.max_tokens)
+        await here.limiter.admit(job.token, route.model, expected)
+        call = open_call(job, route, prompt, expected, here)
+        answer = await ask(call, prompt, route, job, here)
         here.spool.keep(Kept(job.token, call, answer))  # paid for, whatever it is worth
         call = answered(call, answer, here)
+        here.expectations.learn(job.recipe.hash, call)
         output = read(answer, job.recipe)
         here.lanes.saw(route.model, None)
         return Done(output), call
@@ -69,6 +72,22 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         broken = Broken(f"internal error: {type(error).__name__} at {place_of(error)}")
         log.error("job.broken", job=job.id, error=broken.message)  # noqa: TRY400 - a traceback quotes the document
         return Bury(broken), call and failed(call, broken)
+
+
+async def ask(call: Call, prompt: Prompt, route: Route, job: Job, here: World) -> Answer:
+    """One request, whose turn it is. Its place in the rate limits is settled or given back, whatever happens."""
+    try:
+        await here.ledger.sending(call, route, prompt.shell)
+    except BaseException:
+        here.limiter.release(job.token)
+        raise
+    usage: Usage | None = None
+    try:
+        answer = await here.claude.ask(prompt, route)
+        usage = answer.usage
+    finally:
+        here.limiter.settle(job.token, usage)
+    return answer
 
 
 async def told(tell: Callable[[], Awaitable[T]]) -> T:
@@ -102,13 +121,16 @@ async def stop_lanes(verdict: Park, job: Job, queue: str, here: World) -> float:
     return 0.0 if queue in stopped else verdict.seconds
 
 
-def open_call(job: Job, route: Route, prompt: Prompt, here: World) -> Call:
-    """The intent of a call, with what it would cost at most."""
+def open_call(job: Job, route: Route, prompt: Prompt, expected: Expected, here: World) -> Call:
+    """The intent of a call, with what it would cost at most, and what it will hardly cost more than."""
+    now = here.now()
+    estimate = held = None
     try:
-        price = here.prices.price(route.model, here.now())
+        price = here.prices.price(route.model, now)
         estimate = estimate_nanousd(prompt.characters, route.max_tokens, price)
+        held = min(estimate, cost_nanousd(Usage(input=expected.input, output=expected.most_output), price))
     except UnknownPrice:
-        estimate = None
+        pass
     return Call(
         id=here.new_id("c"),
         job_id=job.id,
@@ -120,6 +142,9 @@ def open_call(job: Job, route: Route, prompt: Prompt, here: World) -> Call:
         document_hash=job.document.hash,
         queued_ms=job.queued_ms,
         estimate_nanousd=estimate,
+        held_nanousd=held,
+        characters=prompt.characters,
+        day=day_of(now, here.settings.time_zone),
     )
 
 

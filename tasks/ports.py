@@ -13,7 +13,7 @@ from typing import Protocol
 from config.catalogue import Catalogue
 from config.prices import PriceBook
 from config.settings import Settings
-from tasks.model.call import Answer, Call, Kept, Prompt, Route
+from tasks.model.call import Answer, Call, Expected, Kept, Prompt, Route, Usage
 from tasks.model.fault import Fault
 from tasks.model.job import Job, LostJob, Message
 from tasks.model.standing import Held, Standing
@@ -52,7 +52,8 @@ class Ledger(Protocol):
     async def sending(self, call: Call, route: Route, shell: str) -> None:
         """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request.
 
-        Raises `ClaimLost` when another worker or a person has the job by now.
+        Holds `call.held_nanousd` of the budgets that it counts toward, in the same step, until the call ends. Raises
+        `ClaimLost` when another worker or a person has the job by now, `OverBudget` where a hard budget has no room.
         """
 
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:
@@ -63,6 +64,33 @@ class Ledger(Protocol):
 
     async def hand_back(self, job: Job, call: Call | None) -> None:
         """Put a job that was interrupted by a stop back to queued, and record what is known of its call."""
+
+
+class Limiter(Protocol):
+    """The fleet's place in Claude's rate limits. One that is away lets everything through: the far side has its own."""
+
+    async def admit(self, token: str, model: str, expected: Expected) -> None:
+        """Wait for the turn of a claim's call, seconds at most. Raises `NoRoom` where it would take longer.
+
+        What is admitted must end in `settle` or `release`; a second word about it does nothing. What is refused, or
+        cancelled while it waits, holds nothing.
+        """
+
+    def settle(self, token: str, usage: Usage | None) -> None:
+        """Say what an admitted call used; None when that is not known, which counts as what was expected."""
+
+    def release(self, token: str) -> None:
+        """Give an admitted call's place back: it was not sent."""
+
+
+class Expectations(Protocol):
+    """What calls are likely to use, learned from those there were. Nothing here waits."""
+
+    def of(self, recipe_hash: str, model: str, characters: int, max_tokens: int) -> Expected:
+        """What a prompt of so many characters and its answer, of `max_tokens` at most, will hardly exceed."""
+
+    def learn(self, recipe_hash: str, call: Call) -> None:
+        """Note an answered call."""
 
 
 class Lanes(Protocol):
@@ -187,6 +215,8 @@ class World:
     broker: Broker
     claude: Claude
     lanes: Lanes
+    limiter: Limiter
+    expectations: Expectations
     now: Callable[[], datetime]
     """The moment, with its time zone."""
     draw: Callable[[], float]

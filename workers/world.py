@@ -20,8 +20,10 @@ from config.stack import claude_address
 from tasks.ports import World
 from workers.broker import Broker
 from workers.claude import ClaudeClient
+from workers.expectations import Expectations
 from workers.lanes import Lanes
 from workers.ledger import GroupedLedger, Upkeep, new_id
+from workers.limiter import Limiter
 from workers.spool import Spool
 
 SPARE_CONNECTIONS = 16
@@ -65,6 +67,8 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
         broker=Broker(current_app),
         claude=claude,
         lanes=lanes,
+        limiter=Limiter(),
+        expectations=Expectations(),
         now=lambda: datetime.now(UTC),
         draw=random.random,
         new_id=new_id,

@@ -86,6 +86,18 @@ class Kept:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a call of a recipe to a model is likely to use, by the calls there were. Tokens, as billed."""
+
+    input: int
+    """Of the prompt that counts toward rate limits: uncached, or written to the cache."""
+    output: int
+    """Mean and one standard deviation: what a rate limiter reckons with."""
+    most_output: int
+    """99 of 100 answers are no longer: what a budget holds. `max_tokens` while too little is known."""
+
+
 class CallState(StrEnum):
     """What is known of a call."""
 
@@ -113,6 +125,12 @@ class Call:
     queued_ms: int
     estimate_nanousd: int | None
     """What it would cost at most, told before the answer; None for a model without a price."""
+    held_nanousd: int | None = None
+    """What it will hardly cost more than: held of the budgets until it ends. None without a price."""
+    characters: int = 0
+    """Of the prompt; of a PDF sent as it is, an equivalent."""
+    day: str = ""
+    """Day in the configured time zone that it is sent, as `2026-11-22`."""
     state: CallState = CallState.SENT
     usage: Usage | None = None
     cost_nanousd: int | None = None

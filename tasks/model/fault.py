@@ -104,6 +104,10 @@ class RateLimited(Throttled):
     """429: over the requests or tokens per minute."""
 
 
+class NoRoom(Throttled):
+    """Our own limiter: its turn in the fleet's rate limits is too far off to wait for it in a worker's slot."""
+
+
 class Overloaded(Throttled):
     """529 or 503: too much for the API just now."""
 
@@ -126,6 +130,10 @@ class SpendCap(Blocked):
 
 class BillingStopped(Blocked):
     """402, or no prepaid credit."""
+
+
+class OverBudget(Blocked):
+    """A hard budget of ours has no room for the call. `code` is the budget's scope: `day`, `recipe`, `submission`."""
 
 
 class Unauthorized(Blocked):

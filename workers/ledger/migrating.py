@@ -18,7 +18,7 @@ from workers.ledger.errors import LedgerError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest step in `migrations/versions`."""
 MIGRATIONS = Path(__file__).with_name("migrations")
 ADVISORY_LOCK = 0x646F636D696C6C  # "docmill"

@@ -40,6 +40,8 @@ class SubmissionLine:
     again: bool
     source: str
     items: int
+    estimate: dict[str, Any] | None = None
+    """What it was expected to cost when it was submitted; None where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,11 @@ class CallLine:
     text: str | None
     sent_at: datetime
     finished_at: datetime | None
+    held_nanousd: int | None
+    characters: int | None
+    day: str
+    price_hash: str | None
+    multipliers: dict[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

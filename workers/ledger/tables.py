@@ -96,6 +96,8 @@ class SubmissionRow(LedgerTable, table=True):
     """Whether known documents were to run, and be paid for, again."""
     source: str
     """Where the documents came from, as a person would say it."""
+    estimate: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    """What it was expected to cost when it was submitted."""
 
 
 class DocumentRow(LedgerTable, table=True):
@@ -139,6 +141,8 @@ class JobRow(LedgerTable, table=True):
         Index("ix_jobs_queued", "published_at", **_only("state = 'queued'")),
         Index("ix_jobs_waiting", "not_before", **_only("state = 'waiting'")),
         Index("ix_jobs_replayed", "submission_id", **_only("replayed_as IS NOT NULL")),
+        # What waits for its turn to be published.
+        Index("ix_jobs_line", "lane", "priority", "turn", **_only("state = 'queued' AND published_at IS NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -155,6 +159,10 @@ class JobRow(LedgerTable, table=True):
     complexity: str
     lane: str
     """The queue its messages go to."""
+    priority: int = Field(sa_column_kwargs={"server_default": text("3")})
+    """The broker's priority step: a smaller one goes first."""
+    turn: int = Field(sa_type=BigInt, sa_column_kwargs={"server_default": text("0")})
+    """Its place in its lane's line: submissions take turns, whichever is larger."""
     model: str | None
     """Asked for by the submitter; None leaves it to the complexity."""
     state: str
@@ -223,7 +231,10 @@ class CallRow(LedgerTable, table=True):
     """One request to Claude; see `tasks.model.call.Call`. None means not known; it never means 0."""
 
     __tablename__ = "calls"
-    __table_args__ = (Index("ix_calls_open", "sent_at", **_only("state = 'sent'")),)
+    __table_args__ = (
+        Index("ix_calls_open", "sent_at", **_only("state = 'sent'")),
+        Index("ix_calls_day", "day"),
+    )
 
     id: str = Field(primary_key=True)
     job_id: str = Field(foreign_key="jobs.id", index=True)
@@ -235,6 +246,12 @@ class CallRow(LedgerTable, table=True):
     document_hash: str
     queued_ms: int = Field(sa_type=BigInt)
     estimate_nanousd: int | None = Field(sa_type=BigInt)
+    held_nanousd: int | None = Field(sa_type=BigInt)
+    """What budgets hold for it while it is open: likely enough, where `estimate_nanousd` is the most."""
+    characters: int | None = Field(sa_type=BigInt)
+    """Of the prompt: with the tokens billed they tell how many characters a token has."""
+    day: str = Field(sa_column_kwargs={"server_default": text("''")})
+    """Day in the configured time zone that it was sent, as `2026-11-22`: its cost is that day's."""
     state: str
     input_tokens: int | None = Field(sa_type=BigInt)
     cache_write_5m_tokens: int | None = Field(sa_type=BigInt)
@@ -245,6 +262,10 @@ class CallRow(LedgerTable, table=True):
     cost_nanousd: int | None = Field(sa_type=BigInt)
     price_source: str | None
     price_version: str | None
+    price_hash: str | None
+    """Of the row in `prices` that it was priced by."""
+    multipliers: dict[str, str] | None = Field(sa_type=Json)
+    """What the rates were multiplied by, by name, where anything was: `{"long_prompt": "5"}`."""
     request_id: str | None
     status: int | None
     stop_reason: str | None
@@ -255,6 +276,105 @@ class CallRow(LedgerTable, table=True):
     sent_at: datetime = Field(sa_type=Utc, index=True)
     finished_at: datetime | None = Field(sa_type=Utc)
     text: str | None
+
+
+class PriceRow(LedgerTable, table=True):
+    """A price that calls were priced by; see `config.prices.Price`. Rates are exact: dollars have nine digits here."""
+
+    __tablename__ = "prices"
+
+    hash: str = Field(primary_key=True)
+    """SHA-256 of all that follows but `created_at`, in hex."""
+    model: str
+    source: str
+    version: str
+    input_nanousd_per_mtok: int = Field(sa_type=BigInt)
+    cache_write_5m_nanousd_per_mtok: int = Field(sa_type=BigInt)
+    cache_write_1h_nanousd_per_mtok: int = Field(sa_type=BigInt)
+    cache_read_nanousd_per_mtok: int = Field(sa_type=BigInt)
+    output_nanousd_per_mtok: int = Field(sa_type=BigInt)
+    long_prompt_tokens: int | None = Field(sa_type=BigInt)
+    long_prompt_factor: str
+    batch_factor: str
+    us_only_factor: str
+    created_at: datetime = Field(sa_type=Utc)
+
+
+class DayRow(LedgerTable, table=True):
+    """A day's total: the running day's as last counted, an ended one's as closed."""
+
+    __tablename__ = "days"
+
+    day: str = Field(primary_key=True)
+    zone: str
+    """IANA name of the time zone that said when it began and ended."""
+    calls: int = Field(sa_type=BigInt)
+    cost_nanousd: int = Field(sa_type=BigInt)
+    unknown_calls: int = Field(sa_type=BigInt)
+    unknown_estimate_nanousd: int = Field(sa_type=BigInt)
+    detail: dict[str, Any] | None = Field(sa_type=Json)
+    counted_at: datetime = Field(sa_type=Utc)
+    closed_at: datetime | None = Field(sa_type=Utc)
+
+
+class BudgetRow(LedgerTable, table=True):
+    """What may be spent. A hard limit stops, a soft one only tells."""
+
+    __tablename__ = "budgets"
+
+    scope: str = Field(primary_key=True)
+    """`day`, `recipe` (each day) or `submission` (in all)."""
+    name: str = Field(primary_key=True)
+    """Of the recipe, or id of the submission; empty for the day's."""
+    hard_nanousd: int | None = Field(sa_type=BigInt)
+    soft_nanousd: int | None = Field(sa_type=BigInt)
+    set_at: datetime = Field(sa_type=Utc)
+    set_by: str
+
+
+class BudgetUseRow(LedgerTable, table=True):
+    """What a budget has used, kept in the transactions that open and end its calls."""
+
+    __tablename__ = "budget_use"
+
+    scope: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)
+    """Empty for a submission's."""
+    spent_nanousd: int = Field(sa_type=BigInt)
+    """Of ended calls; where a cost is unknown, its estimate."""
+    held_nanousd: int = Field(sa_type=BigInt)
+    """For open calls."""
+
+
+class AlertRow(LedgerTable, table=True):
+    """Something a person should know. Its key keeps it from being told twice."""
+
+    __tablename__ = "alerts"
+
+    id: str = Field(primary_key=True)
+    key: str = Field(unique=True)
+    kind: str
+    subject: str
+    body: str
+    detail: dict[str, Any] | None = Field(sa_type=Json)
+    created_at: datetime = Field(sa_type=Utc)
+
+
+class DeliveryRow(LedgerTable, table=True):
+    """An alert on its way through one channel."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_next_at", "next_at"),)
+
+    alert_id: str = Field(primary_key=True, foreign_key="alerts.id")
+    channel: str = Field(primary_key=True)
+    """Name of the channel in the settings, never its address: that holds secrets."""
+    tries: int
+    next_at: datetime | None = Field(sa_type=Utc)
+    """None: sent, or given up."""
+    sent_at: datetime | None = Field(sa_type=Utc)
+    error: str | None
 
 
 class EventRow(LedgerTable, table=True):
@@ -300,6 +420,12 @@ jobs: Table = METADATA.tables["jobs"]
 items: Table = METADATA.tables["items"]
 prompts: Table = METADATA.tables["prompts"]
 calls: Table = METADATA.tables["calls"]
+prices: Table = METADATA.tables["prices"]
+days: Table = METADATA.tables["days"]
+budgets: Table = METADATA.tables["budgets"]
+budget_use: Table = METADATA.tables["budget_use"]
+alerts: Table = METADATA.tables["alerts"]
+deliveries: Table = METADATA.tables["deliveries"]
 job_events: Table = METADATA.tables["job_events"]
 workers: Table = METADATA.tables["workers"]
 slots: Table = METADATA.tables["slots"]
