@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -59,11 +60,23 @@ class Recipe(BaseModel):
         """Names the submitter must give a value for, such as `question`."""
         return frozenset(PLACEHOLDER.findall(self.instruction))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of everything that is sent or checked, in hex."""
         said = self.model_dump_json(exclude={"description", "complexity"})
         return hashlib.sha256(said.encode()).hexdigest()
+
+    @cached_property
+    def schema_text(self) -> str:
+        """The schema as canonical JSON; `null` for none."""
+        return json.dumps(self.output_schema, ensure_ascii=False, sort_keys=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Pydantic's, which copies what is cached as well: a changed recipe has a hash of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
     def instruct(self, values: Mapping[str, str]) -> str:
         """The instruction with the submitter's values in place. `values` holds every name in `parameters`."""

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import MISSING, fields
@@ -31,6 +32,8 @@ COMPACT_BYTES = 1_000_000
 """A file that has grown by so much is written anew, with the open lines alone."""
 RESERVE_BYTES = 8_000_000
 """Less free space than this, and no call is sent: the answers under way still have to fit."""
+LOOK_EVERY_S = 0.1
+"""For so long there is as much space as there was: a look for each call costs more than the rest of the spool."""
 FORMAT = 1
 """Of a line. One in another format is left to a person."""
 
@@ -51,6 +54,7 @@ class Spool:
         self._path = folder / f"{owner}{SUFFIX}"
         self._open: dict[str, bytes] = {}
         self._sound = True
+        self._roomy_until = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = self._fresh()
@@ -62,9 +66,11 @@ class Spool:
     def check(self) -> None:
         """See `tasks.ports.Spool`."""
         try:
-            space = os.statvfs(self._file)
-            if space.f_bavail * space.f_frsize < RESERVE_BYTES:
-                raise Unkeepable(f"spool {self._folder}: under {RESERVE_BYTES / 1e6:.0f} MB free on its disk")
+            if time.monotonic() >= self._roomy_until:
+                space = os.statvfs(self._file)
+                if space.f_bavail * space.f_frsize < RESERVE_BYTES:
+                    raise Unkeepable(f"spool {self._folder}: under {RESERVE_BYTES / 1e6:.0f} MB free on its disk")
+                self._roomy_until = time.monotonic() + LOOK_EVERY_S
             if not self._sound:
                 self._compact()
                 self._sound = True

@@ -29,7 +29,7 @@ def read(answer: Answer, recipe: Recipe) -> str:
         value = json.loads(answer.text)
     except (ValueError, RecursionError):
         raise BadOutput("the answer is not JSON", request_id=answer.request_id) from None
-    for problem in _validator(json.dumps(recipe.output_schema)).iter_errors(value):
+    for problem in _validator(recipe.schema_text).iter_errors(value):
         where = "/".join(str(step) for step in problem.absolute_schema_path)
         raise BadOutput(f"the answer breaks the schema at {where}", request_id=answer.request_id)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

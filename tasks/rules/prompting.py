@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from config.recipe import Recipe
@@ -17,6 +18,8 @@ from tasks.model.call import Prompt
 from tasks.model.fault import EmptyDocument, TooLong
 from tasks.model.job import Document
 
+SHELLS = 256
+"""Recipes with their values that are in use at the same time, about: each shell is written and hashed once."""
 DOCUMENT_MARK = {"type": "docmill:document"}
 """Stands for the document's content block in a shell."""
 LARGEST_REQUEST_BYTES = 32_000_000
@@ -33,24 +36,19 @@ def write_prompt(document: Document, recipe: Recipe, values: Mapping[str, str]) 
     block = document_block(document)
     instruction = recipe.instruct(values).strip()
     system = recipe.system.strip()
-    size_bytes = len(document.pdf) * 4 // 3 if document.pdf else len((document.text or "").encode())
-    if size_bytes > LARGEST_REQUEST_BYTES:
-        raise TooLong(f"document {document.name!r}: {size_bytes:,} bytes, a request takes {LARGEST_REQUEST_BYTES:,}")
+    _check_size(document)
     return Prompt(
         system=system,
         messages=_messages(block, instruction),
-        shell=json.dumps(
-            {
-                "system": system,
-                "messages": _messages(DOCUMENT_MARK, instruction),
-                "output_schema": recipe.output_schema,
-            },
-            ensure_ascii=False,
-            sort_keys=True,
-        ),
+        shell=_shell(system, instruction, recipe.schema_text),
         output_schema=recipe.output_schema,
-        characters=_characters(document) + len(system) + len(instruction),
+        characters=_characters(document, system, instruction),
     )
+
+
+def prompt_characters(document: Document, recipe: Recipe, values: Mapping[str, str]) -> int:
+    """`characters` of the prompt, without writing it."""
+    return _characters(document, recipe.system.strip(), recipe.instruct(values).strip())
 
 
 def document_block(document: Document) -> Mapping[str, Any]:
@@ -75,16 +73,38 @@ def render(shell: str, document: Document) -> dict[str, Any]:
     return said
 
 
+@lru_cache(maxsize=SHELLS)
 def shell_hash(shell: str) -> str:
     """Name of a shell in the ledger: its SHA-256 in hex."""
     return hashlib.sha256(shell.encode()).hexdigest()
+
+
+@lru_cache(maxsize=SHELLS)
+def _shell(system: str, instruction: str, schema_text: str) -> str:
+    said = {
+        "system": system,
+        "messages": _messages(DOCUMENT_MARK, instruction),
+        "output_schema": json.loads(schema_text),
+    }
+    return json.dumps(said, ensure_ascii=False, sort_keys=True)
 
 
 def _messages(block: Mapping[str, Any], instruction: str) -> tuple[Mapping[str, Any], ...]:
     return ({"role": "user", "content": [block, {"type": "text", "text": instruction}]},)
 
 
-def _characters(document: Document) -> int:
-    if document.text is not None:
-        return len(document.text)
-    return (document.pages or 1) * PDF_PAGE_CHARACTERS
+def _check_size(document: Document) -> None:
+    size_bytes = len(document.pdf) * 4 // 3 if document.pdf else _most_bytes(document.text or "")
+    if size_bytes > LARGEST_REQUEST_BYTES:
+        raise TooLong(f"document {document.name!r}: {size_bytes:,} bytes, a request takes {LARGEST_REQUEST_BYTES:,}")
+
+
+def _most_bytes(text: str) -> int:
+    """Size in UTF-8; no less than that where it is small anyway, which is not worth encoding it."""
+    most = 4 * len(text)
+    return most if most <= LARGEST_REQUEST_BYTES else len(text.encode())
+
+
+def _characters(document: Document, system: str, instruction: str) -> int:
+    pages = (document.pages or 1) * PDF_PAGE_CHARACTERS
+    return len(system) + len(instruction) + (pages if document.text is None else len(document.text))

@@ -36,6 +36,7 @@ def test_the_hash_is_of_what_is_sent_or_checked(tmp_path: Path) -> None:
     recipe = load_recipes(tmp_path)["classify"]
     assert recipe.model_copy(update={"description": "other"}).hash == recipe.hash
     assert recipe.model_copy(update={"complexity": Complexity.HIGH}).hash == recipe.hash
+    assert recipe.hash  # asked for before, and so cached: the copies must not take it with them
     changed = [
         recipe.model_copy(update={"max_tokens": 1}),
         recipe.model_copy(update={"system": "x"}),

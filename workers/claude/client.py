@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 import anthropic
@@ -13,20 +15,33 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tasks.model.call import Answer, Prompt, Route
 from tasks.model.fault import Fault, TimedOut
+from workers.claude import counting
 from workers.claude.faults import WIRE_ERRORS, fault_of
-from workers.claude.patience import Patience, listen
+from workers.claude.patience import Patience
 from workers.claude.reading import Reply, read_message, read_stream
+from workers.claude.wire import Wire, events, status_error, whole
 
 SIMULATOR_HEADER = "docmill-simulator"
 """The simulator marks every response with it, so that a synthetic answer is known as one."""
 KEEPALIVE_S = 5.0
 """Below the server's own limit: a request on a connection it has just closed fails, and is not sent again."""
 
+Observe = Callable[[str, Mapping[str, str]], None]
+"""Told the model and the headers of each response to a message call, errors too. Quick, and it must not raise."""
+
 
 class ClaudeClient:
     """Meets `tasks.ports.Claude`. Make it inside the loop that will use it, and close it there."""
 
-    def __init__(self, settings: Settings, *, base_url: str | None, api_key: SecretStr, connections: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        base_url: str | None,
+        api_key: SecretStr,
+        connections: int,
+        observe: Observe | None = None,
+    ) -> None:
         """Make the client; nothing is sent.
 
         Args:
@@ -34,26 +49,31 @@ class ClaudeClient:
             base_url: None for Anthropic's own address.
             api_key: Sent as a bearer token.
             connections: As many as calls in flight: one that waits for a connection would be taken for a failure.
+            observe: Hears of every response, as soon as its headers are there.
         """
-        limits = httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_S)
         self._silence_s = settings.silence_timeout_s
-        self._client = anthropic.AsyncAnthropic(
+        self._observe = observe or (lambda _model, _headers: None)
+        http = anthropic.DefaultAioHttpClient(
+            # Reading has no limit here: `Patience` keeps it, and knows a stopped process from a silent server.
+            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s, pool=settings.silence_timeout_s),
+            limits=httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_S),
+        )
+        self._sdk = anthropic.AsyncAnthropic(
             api_key=api_key.get_secret_value(),
             base_url=base_url,
             max_retries=0,  # the SDK would sleep in a worker's slot, and retry what is hopeless
-            # Reading has no limit here: `Patience` keeps it, and knows a stopped process from a silent server.
-            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s, pool=settings.silence_timeout_s),
-            http_client=anthropic.DefaultAioHttpClient(limits=limits, event_hooks={"response": [listen]}),
+            timeout=http.timeout,
+            http_client=http,
             open_telemetry=False,
         )
+        self._wire = Wire(self._sdk, http)
 
     async def ask(self, prompt: Prompt, route: Route) -> Answer:
         """Send one request and read its answer to the end. Raises `Fault`."""
-        started = time.monotonic()
         fault: Fault
         try:
-            async with Patience(deadline_s=route.deadline_s, silence_s=self._silence_s):
-                return await self._send(_body(prompt, route), route, started)
+            async with Patience(deadline_s=route.deadline_s, silence_s=self._silence_s) as patience:
+                return await self._send(prompt, route, patience)
         except TimeoutError:
             fault = TimedOut(f"no whole answer within {route.deadline_s:.0f} s, or {self._silence_s:.0f} s of silence")
         except WIRE_ERRORS as error:
@@ -65,17 +85,32 @@ class ClaudeClient:
         """Ask for one model's name, which costs nothing. Raises `Fault`, when the key is not accepted or else."""
         fault: Fault | None = None
         try:
-            await self._client.models.list(limit=1)
+            await self._sdk.models.list(limit=1)
         except WIRE_ERRORS as error:
             fault = fault_of(error)
         if fault is not None:
             raise fault  # out here for the same reason
 
-    async def _send(self, body: Mapping[str, Any], route: Route, started: float) -> Answer:
-        response = await self._client.messages.with_raw_response.create(**body, stream=route.stream)
-        first_byte = time.monotonic()
-        parsed = await response.parse()
-        reply = await read_stream(parsed) if isinstance(parsed, anthropic.AsyncStream) else read_message(parsed)
+    async def count_tokens(self, prompt: Prompt, route: Route) -> int:
+        """Tokens of a prompt, told by Claude for free. Raises `Fault`."""
+        return await counting.count_tokens(self._sdk, prompt, route)
+
+    async def _send(self, prompt: Prompt, route: Route, patience: Patience) -> Answer:
+        started = time.monotonic()
+        response = await self._wire.send(_body(prompt, route))
+        try:
+            first_byte = time.monotonic()
+            patience.heard()
+            self._observe(route.model, response.headers)
+            pieces = patience.listen(response.aiter_bytes())
+            if not response.is_success:
+                raise status_error(response, await whole(pieces))
+            if route.stream:
+                reply = await read_stream(events(response, pieces))
+            else:
+                reply = read_message(json.loads(await whole(pieces)))
+        finally:
+            await response.aclose()
         return _answer(reply, response.headers, first_byte - started, time.monotonic() - started)
 
     async def __aenter__(self) -> Self:
@@ -86,7 +121,7 @@ class ClaudeClient:
 
     async def close(self) -> None:
         """Close the connections. Calls still in flight fail."""
-        await self._client.close()
+        await self._sdk.close()
 
 
 def _body(prompt: Prompt, route: Route) -> dict[str, Any]:
@@ -95,13 +130,20 @@ def _body(prompt: Prompt, route: Route) -> dict[str, Any]:
         "max_tokens": route.max_tokens,
         "system": prompt.system,
         "messages": prompt.messages,
+        "stream": route.stream,
     }
     if prompt.output_schema is not None:
-        schema = anthropic.transform_schema(dict(prompt.output_schema))
+        schema = _sent_schema(json.dumps(prompt.output_schema))
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     if route.disable_thinking:
         body["thinking"] = {"type": "disabled"}
     return body
+
+
+@lru_cache(maxsize=256)
+def _sent_schema(schema: str) -> dict[str, Any]:
+    """A schema as the API takes it. It costs more than writing and looking up the text, and recipes are few."""
+    return anthropic.transform_schema(json.loads(schema))
 
 
 def _answer(reply: Reply, headers: Mapping[str, str], first_byte_s: float, total_s: float) -> Answer:
@@ -115,4 +157,5 @@ def _answer(reply: Reply, headers: Mapping[str, str], first_byte_s: float, total
         first_byte_ms=round(first_byte_s * 1000),
         total_ms=round(total_s * 1000),
         synthetic=SIMULATOR_HEADER in headers,
+        us_only=reply.us_only,
     )

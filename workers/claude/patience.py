@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
-
-import httpx2
 
 LATE_S = 1.0
 """A timer that comes so late was held up: we did not listen, so it proves no silence."""
@@ -28,13 +25,18 @@ class Patience:
         self._heard_at = self._loop.time()
         self._deadline = self._heard_at + deadline_s
         self._silence_s = silence_s
-        self._listens = silence_s < deadline_s  # else the deadline comes first, and nobody need listen
         self._limit = asyncio.timeout(None)
         self._timer = self._check_at(self._ends_at())
 
     def heard(self) -> None:
-        """A byte came."""
+        """Something came."""
         self._heard_at = self._loop.time()
+
+    async def listen(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces of a body, each of them heard."""
+        async for piece in pieces:
+            self.heard()
+            yield piece
 
     def _ends_at(self) -> float:
         return min(self._deadline, self._heard_at + self._silence_s)
@@ -53,39 +55,10 @@ class Patience:
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
-        self._token = _listening.set(self if self._listens else None)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        _listening.reset(self._token)
         await self._limit.__aexit__(kind, error, trace)
-
-
-_listening: ContextVar[Patience | None] = ContextVar("listening", default=None)
-
-
-async def listen(response: httpx2.Response) -> None:
-    """A response hook for the HTTP client: has the call's `Patience` hear each piece of the body."""
-    patience = _listening.get()
-    if patience is not None and isinstance(response.stream, httpx2.AsyncByteStream):
-        patience.heard()
-        response.stream = _Heard(response.stream, patience)
-
-
-class _Heard(httpx2.AsyncByteStream):
-    """A body whose pieces are heard."""
-
-    def __init__(self, body: httpx2.AsyncByteStream, patience: Patience) -> None:
-        self._body = body
-        self._patience = patience
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._body:
-            self._patience.heard()
-            yield piece
-
-    async def aclose(self) -> None:
-        await self._body.aclose()

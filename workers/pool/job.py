@@ -158,6 +158,8 @@ class Job:
             self._report_failure(error)
         else:
             self._report(self._callbacks.succeeded, outcome)
+        finally:
+            self._task = None  # or each would hold the other, for the garbage collector to find
 
     async def _trace(self) -> object:
         return await drive(self.target, *self.args)

@@ -8,6 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from tasks.model.fault import Fault
 from tasks.rules.prompting import write_prompt
 from tests.values import SORT, SUMMARIZE, a_document, a_route
 from workers.claude import ClaudeClient
+from workers.claude.client import Observe
 
 KEY = "sk-planted-key"
 SECRET = "PLANTED-TEXT"
@@ -32,9 +34,11 @@ def simulator() -> Iterator[SimulatorProcess]:
         yield running
 
 
-def client_of(url: str, *, silence_s: float = 30, key: str = KEY, connections: int = 50) -> ClaudeClient:
+def client_of(
+    url: str, *, silence_s: float = 30, key: str = KEY, connections: int = 50, observe: Observe | None = None
+) -> ClaudeClient:
     settings = Settings(silence_timeout_s=silence_s, connect_timeout_s=1)
-    return ClaudeClient(settings, base_url=url, api_key=SecretStr(key), connections=connections)
+    return ClaudeClient(settings, base_url=url, api_key=SecretStr(key), connections=connections, observe=observe)
 
 
 @pytest.fixture
@@ -58,6 +62,19 @@ async def test_an_answer_carries_what_was_billed(
     assert answer.synthetic
     assert (answer.usage.input, answer.usage.output) == (row["usage"]["input_tokens"], row["usage"]["output_tokens"])
     assert 0 <= answer.first_byte_ms <= answer.total_ms
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_inference_kept_in_the_us_is_told(
+    claude: ClaudeClient, simulator: SimulatorProcess, stream: bool
+) -> None:
+    route = a_route(model="claude-sonnet-4-6", stream=stream)
+    assert not (await claude.ask(prompt_of("anywhere"), route)).us_only
+    simulator.configure(defaults={"inference_geo": "us"})
+    try:
+        assert (await claude.ask(prompt_of("at home"), route)).us_only
+    finally:
+        simulator.configure(defaults={})
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -231,3 +248,29 @@ async def test_a_hundred_calls_at_once_keep_their_answers_apart(simulator: Simul
             *(claude.ask(prompt_of(f"{{{{sim:tokens:{n}}}}}"), a_route(stream=n % 2 == 0)) for n in range(20, 120))
         )
     assert [answer.usage.output for answer in answers] == list(range(20, 120))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("marker", [None, "429:7", "529", "400", "error_event", "cut", "html200"])
+async def test_every_response_to_a_message_is_observed_once(
+    simulator: SimulatorProcess, marker: str | None, stream: bool
+) -> None:
+    observed: list[tuple[str, str | None]] = []
+    route = a_route(stream=stream)
+    async with client_of(
+        simulator.url, observe=lambda model, headers: observed.append((model, headers.get("Request-ID")))
+    ) as claude:
+        await claude.probe()
+        with suppress(Fault):
+            await claude.ask(prompt_of(f"{{{{sim:{marker}}}}}" if marker else "x"), route)
+    assert observed == [(route.model, simulator.rows()[-1]["request_id"])] or marker == "html200"
+    assert len(observed) == 1
+
+
+async def test_what_has_no_response_is_not_observed(simulator: SimulatorProcess) -> None:
+    observed: list[str] = []
+    for url in (f"http://127.0.0.1:{free_port()}", simulator.url):
+        async with client_of(url, silence_s=0.3, observe=lambda model, _: observed.append(model)) as claude:
+            with pytest.raises(Fault):
+                await claude.ask(prompt_of("{{sim:latency:5}}"), a_route())
+    assert observed == []

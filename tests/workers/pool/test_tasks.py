@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +27,14 @@ def test_request_and_context_are_right_in_200_interleaved_tasks(worker: Worker) 
     results = [worker.send("who_am_i", f"mark-{n}") for n in range(200)]
     for n, result in enumerate(results):
         assert set(result.get(timeout=30)) == {f"{result.id} {result.id} mark-{n}"}
+
+
+def test_a_finished_job_is_gone_without_the_garbage_collector(start_worker: Callable[..., Worker]) -> None:
+    worker = start_worker()
+    before = worker.call("jobs_in_memory")
+    for n in range(20):
+        worker.call("add", n, n)
+    assert worker.call("jobs_in_memory") <= before + 1, "the last one may not have been reported yet"
 
 
 def test_plain_tasks_run_in_threads_and_leave_the_loop_alone(worker: Worker) -> None:

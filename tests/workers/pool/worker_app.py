@@ -6,6 +6,7 @@ Its settings come as JSON in POOL_TEST_SETTINGS. Tasks leave notes in Redis list
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import threading
@@ -21,6 +22,7 @@ from kombu.message import Message
 from pydantic import BaseModel
 
 from workers.pool import AsyncioCelery, await_
+from workers.pool.job import Job
 from workers.transport import install
 
 app = AsyncioCelery("pool_tests", set_as_current=True)
@@ -76,6 +78,13 @@ setattr(Message, stock_ack.__name__, watched_ack)
 async def add(a: int, b: int) -> int:
     await asyncio.sleep(0)
     return a + b
+
+
+@app.task
+async def jobs_in_memory() -> int:
+    """How many there are; the garbage collector does no more from now on."""
+    gc.disable()
+    return sum(isinstance(thing, Job) for thing in gc.get_objects())
 
 
 @app.task
