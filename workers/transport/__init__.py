@@ -3,6 +3,8 @@
 `install(app)` is all an app needs. See `channel` for what is different, `keys` for what lies where in Redis.
 """
 
+from workers.transport.asking import channel_of
+from workers.transport.bell import Bell
 from workers.transport.bulk import Outgoing, publish_many
 from workers.transport.errors import BrokerRefused
 from workers.transport.inspection import Depth, depths
@@ -13,6 +15,7 @@ from workers.transport.quarantine import Quarantine, Quarantined
 from workers.transport.setup import install
 
 __all__ = [
+    "Bell",
     "BrokerRefused",
     "Depth",
     "Keys",
@@ -22,6 +25,7 @@ __all__ = [
     "Pauses",
     "Quarantine",
     "Quarantined",
+    "channel_of",
     "depths",
     "install",
     "publish_many",

@@ -6,9 +6,11 @@ so they are what `apply_async` would have sent. Its signals and `task-sent` even
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
+from json.encoder import encode_basestring_ascii as in_json
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery.utils.saferepr import saferepr
@@ -23,6 +25,7 @@ from workers.transport.wire import Payload, priority_of
 if TYPE_CHECKING:
     from celery import Celery
 
+PLAIN = re.compile(r"[\w.-]{1,50}", re.ASCII)
 CHUNK = 500
 """Messages per script call: a few ms in which Redis serves nobody else."""
 
@@ -89,33 +92,57 @@ class _Kind:
         self._repr = partial(
             saferepr, maxlen=app.amqp.argsrepr_maxsize, maxlevels=app.conf.get("task_repr_maxlevels", 3)
         )
+        self._body_encoding = self._sent["properties"]["body_encoding"]
+        self._form = _Form(self._blank)
 
     def message(self, args: tuple[Foreign, ...], id_: str) -> str:
         """The message as JSON. It has no ETA, because a delay is Redis's to keep."""
         if self._check is not None:
             self._check(*args)
-        headers, properties = self._sent["headers"], self._sent["properties"]
         _, _, body = serialization.dumps((args, *self._rest_of_body), serializer=self._serializer)
-        encoded, _ = self._channel.encode_body(body, properties["body_encoding"])
+        encoded, _ = self._channel.encode_body(body, self._body_encoding)
+        return self._form.filled({"body": encoded, "id": id_, "argsrepr": self._told(args), "tag": uuid()})
+
+    def _told(self, args: tuple[Foreign, ...]) -> str:
+        """What `saferepr` says; ids and numbers, which most arguments are, say it themselves, and faster."""
+        if len(args) < 9 and all(type(each) is int or (type(each) is str and PLAIN.fullmatch(each)) for each in args):
+            return repr(args)
+        return self._repr(args)
+
+    def _blank(self, blank: Callable[[str], str]) -> Payload:
+        """The first message with blanks for what each has of its own."""
+        headers, properties = self._sent["headers"], self._sent["properties"]
         own = {
-            "id": id_,
+            "id": blank("id"),
             "eta": None,
-            "root_id": id_ if self._is_root else headers["root_id"],
-            "argsrepr": self._repr(args),
+            "root_id": blank("id") if self._is_root else headers["root_id"],
+            "argsrepr": blank("argsrepr"),
         }
-        return json.dumps(
-            {
-                **self._sent,
-                "body": encoded,
-                "headers": {**headers, **own},
-                "properties": {**properties, "correlation_id": id_, "delivery_tag": uuid()},
-            }
-        )
+        return {
+            **self._sent,
+            "body": blank("body"),
+            "headers": {**headers, **own},
+            "properties": {**properties, "correlation_id": blank("id"), "delivery_tag": blank("tag")},
+        }
 
     def send(self, batch: list[tuple[float, str]]) -> None:
         """Publish (delay in seconds, message) pairs."""
         for lane in self._lanes:
             self._channel.publish(lane, self._step, batch)
+
+
+class _Form:
+    """JSON with blanks to fill in: writing out a whole message takes five times as long."""
+
+    def __init__(self, write: Callable[[Callable[[str], str]], Payload]) -> None:
+        mark = uuid()
+        self._parts = json.dumps(write(lambda name: f"{mark}{name}{mark}")).split(mark)
+
+    def filled(self, values: dict[str, str]) -> str:
+        """The JSON; `values` are the text of each blank, by its name."""
+        ready = {name: in_json(value)[1:-1] for name, value in values.items()}
+        # Between two marks there is a name, and outside of them the text as it is.
+        return "".join(ready[part] if n % 2 else part for n, part in enumerate(self._parts))
 
 
 class _Recorder(Producer):

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
 -- Takes messages that are ready and records them as unacked in the same step, so that no kill can lose one.
 -- First puts what is due from each lane's delayed set into its ready lists. Then takes the most urgent priority
--- first and the lanes in turn, as kombu does. A lane without room is passed over, and so is a paused one; a lane whose
+-- first and the lanes in turn, as kombu does; now and then one of the least urgent first, which would else be left out
+-- for as long as there is something more urgent. A lane without room is passed over, and so is a paused one; a lane whose
 -- pause is over gives one message at a time, until somebody takes the pause away.
 --
 -- KEYS  unacked hash, unacked index, then for each lane: delayed set, wake key, pause, one ready list per priority step
 -- ARGV  credit, ticket, priority steps as digits, 1 to take the lanes in turn or 0 for the first that has something,
---       then for each lane: room, name, name as JSON
+--       1 to begin with one of the least urgent of each lane or 0, then for each lane: room, name, name as JSON
 -- Returns {ms until the next delayed message or the end of a pause, or -1, lane number, message, lane number, message, ...}. The nth message
 -- is unacked under the tag "<lane name>/<ticket><n>".
 local credit, ticket, steps, in_turn = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] == '1'
@@ -14,6 +15,7 @@ local width = 3 + #steps
 local lanes = (#KEYS - 2) / width
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+local least_first = ARGV[5] == '1'
 local wait_ms, order, room, held_up, entries, scores, reply = -1, {}, {}, {}, {}, {}, {0}
 
 local function ready(lane, step) return KEYS[2 + (lane - 1) * width + 3 + step] end
@@ -58,9 +60,9 @@ local function take(lane, step)
   room[lane] = room[lane] - 1
   credit = credit - 1
   local taken = #reply / 2 + 0.5
-  local tag = ARGV[3 + lane * 3] .. '/' .. ticket .. taken
+  local tag = ARGV[4 + lane * 3] .. '/' .. ticket .. taken
   entries[#entries + 1] = tag
-  entries[#entries + 1] = '[' .. message .. ', "", ' .. ARGV[4 + lane * 3] .. ']'
+  entries[#entries + 1] = '[' .. message .. ', "", ' .. ARGV[5 + lane * 3] .. ']'
   scores[#scores + 1] = now
   scores[#scores + 1] = tag
   reply[#reply + 1] = lane - 1
@@ -80,9 +82,15 @@ local function ring(lane)
 end
 
 for lane = 1, lanes do
-  order[lane], room[lane] = lane, tonumber(ARGV[2 + lane * 3])
+  order[lane], room[lane] = lane, tonumber(ARGV[3 + lane * 3])
   hold_up(lane)
   if room[lane] > 0 then promote(lane) end
+end
+if least_first then
+  for lane = 1, lanes do
+    local step = #steps
+    while step > 0 and credit > 0 and room[lane] > 0 and not take(lane, step) do step = step - 1 end
+  end
 end
 for step = 1, #steps do
   local empty, at = {}, 1

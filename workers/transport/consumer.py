@@ -29,7 +29,7 @@ class Consumer(stock.Consumer):
 
     def on_unknown_task(self, body: Foreign, message: Foreign, exc: Exception) -> None:
         """A task this worker does not have."""
-        message.channel.explain(message.delivery_tag, f"unknown task {message.headers.get('task')!r}")
+        message.channel.qos.explain(message.delivery_tag, f"unknown task {message.headers.get('task')!r}")
         super().on_unknown_task(body, message, exc)
 
     def on_invalid_task(self, body: Foreign, message: Foreign, exc: Exception) -> None:
@@ -54,7 +54,7 @@ class Consumer(stock.Consumer):
 
 def reject(message: Foreign, reason: str) -> None:
     """Quarantine `message`."""
-    message.channel.explain(message.delivery_tag, reason)
+    message.channel.qos.explain(message.delivery_tag, reason)
     message.reject()
 
 

@@ -42,6 +42,16 @@ class Keys:
         """Hash: id -> why and from where as one line of JSON, then the message as it was found."""
         return self.prefix + "quarantine"
 
+    @property
+    def line(self) -> str:
+        """Sorted set: lane in whose line something waits in the ledger, scored by when it can be fed; see `bell`."""
+        return self.prefix + "line"
+
+    @property
+    def feeder(self) -> str:
+        """Which worker process feeds, for as long as it does."""
+        return self.prefix + "feeder"
+
     def step(self, priority: int) -> int:
         """The step whose list takes messages of `priority` (0 to 9)."""
         return self.steps[bisect(self.steps, priority) - 1]

@@ -27,6 +27,7 @@ class Claim:
     """A request for up to `credit` messages: `room[n]` at most from `lanes[n]`.
 
     `ticket` begins their tags. Lanes take turns, unless not `in_turn`: then the first that has something comes first.
+    The most urgent messages come first, or with `least_first` one of the least urgent of each lane before them.
     """
 
     ticket: str
@@ -34,6 +35,7 @@ class Claim:
     lanes: Sequence[str]
     room: Sequence[int]
     in_turn: bool = True
+    least_first: bool = False
 
     def taken(self, reply: Sequence[Foreign]) -> list[tuple[str, str, bytes]]:
         """(tag, lane, message) of each message in the answer of `claim.lua`."""
@@ -76,7 +78,8 @@ class Store:
 
     def _claim_args(self, claim: Claim) -> tuple[list[str], list[Foreign]]:
         keys = [self.keys.unacked, self.keys.unacked_index]
-        args = [claim.credit, claim.ticket, "".join(map(str, self.keys.steps)), int(claim.in_turn)]
+        steps = "".join(map(str, self.keys.steps))
+        args = [claim.credit, claim.ticket, steps, int(claim.in_turn), int(claim.least_first)]
         for lane, room in zip(claim.lanes, claim.room, strict=True):
             keys += self.keys.of_lane(lane)
             args += [room, lane, json.dumps(lane)]

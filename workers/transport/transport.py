@@ -25,7 +25,7 @@ class Transport(stock.Transport):  # type: ignore[misc]  # kombu's class is unty
     def _refresh(self) -> None:
         for channel in self.channels:
             if channel.lanes_consumed:
-                channel.refresh()
+                channel.custody.refresh()
 
     def _collect(self, connection: Foreign) -> None:
         """What kombu calls, where a transport has it, in place of closing a connection that was lost."""

@@ -197,3 +197,15 @@ def test_a_global_key_prefix_is_kept(system: System) -> None:
         assert drain(connection, ["lane"], 1) == [1]
         keys = system.client.keys()
         assert [key for key in keys if not key.startswith(b"site:")] == []
+
+
+def test_now_and_then_the_least_urgent_comes_first(system: System) -> None:
+    """However many urgent ones there are, the others are not left out for good."""
+    publish_many(system.app, [Outgoing("work", (f"urgent {n}",), "lane", priority=0) for n in range(100)])
+    publish_many(system.app, [Outgoing("work", (f"later {n}",), "lane", priority=6) for n in range(3)])
+    with connect(system.server.url, transport=OURS) as connection:
+        bodies = drain(connection, ["lane"], 80, credit=1)
+    taken = [body[0][0] for body in bodies]
+    later = [place for place, name in enumerate(taken) if name.startswith("later")]
+    assert len(later) == 3
+    assert later[0] >= 10
