@@ -83,7 +83,9 @@ def claude_address(settings: Settings) -> tuple[str | None, SecretStr]:
     """
     if not settings.simulated:
         return settings.anthropic_base_url or None, settings.anthropic_api_key
-    stack = Stack.read(settings.home)
-    if stack is None or stack.simulator_url is None:
+    url = settings.simulator_url
+    if not url and (stack := Stack.read(settings.home)):
+        url = stack.simulator_url or ""
+    if not url:
         raise NotConfigured("no ANTHROPIC_API_KEY and no simulator: set the key, or start `docmill up`")
-    return stack.simulator_url, SecretStr("simulated")
+    return url, SecretStr("simulated")

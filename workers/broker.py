@@ -1,23 +1,26 @@
-"""The broker as the sweeper sees it: how many messages it holds, and a way to publish some again."""
+"""The broker as sweeper, feeder and submitter see it: how many messages it holds, and how jobs are published."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
+import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from tasks.document import TASK_NAME
-from tasks.model.fault import Fault
-from tasks.model.job import Job, Message
-from tasks.model.standing import Held
+from tasks.model.burial import Burial
+from tasks.model.job import Message
+from tasks.model.standing import Held, Stopped
 from workers.mirror import mirror
-from workers.transport import Depth, Outgoing, depths, publish_many
-from workers.transport.channel import Channel
+from workers.transport import Bell, Depth, Outgoing, Pause, Pauses, channel_of, depths, publish_many
 
 MIRROR_TIMEOUT_S = 5.0
+
+log = structlog.get_logger("docmill.broker")
 
 
 class Broker:
@@ -28,17 +31,12 @@ class Broker:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See `tasks.ports.Broker`."""
-        outgoing = [
-            Outgoing(
-                TASK_NAME,
-                (each.job_id, each.generation),
-                each.queue,
-                countdown_s=each.wait_s,
-                task_id=f"{each.job_id}.{each.generation}",
-            )
-            for each in messages
-        ]
-        await asyncio.to_thread(publish_many, self._app, outgoing)
+        await asyncio.to_thread(publish, self._app, messages)
+
+    async def ring(self, queues: Collection[str]) -> None:
+        """See `tasks.ports.Broker`."""
+        if queues:
+            await asyncio.to_thread(self._ring, queues)
 
     async def held(self, queues: Collection[str]) -> Mapping[str, Held]:
         """See `tasks.ports.Broker`."""
@@ -48,14 +46,56 @@ class Broker:
             for queue, depth in found.items()
         }
 
-    async def mirror(self, job: Job, lane: str, fault: Fault) -> None:
+    async def pauses(self, queues: Collection[str]) -> Mapping[str, Stopped]:
         """See `tasks.ports.Broker`."""
+        try:
+            found = await asyncio.to_thread(self._pauses, sorted(queues))
+        except (OperationalError, RedisError, OSError) as error:
+            log.warning("lanes.unknown", error=f"{type(error).__name__}: the broker does not answer")
+            return {}
+        return {lane: Stopped(pause.fault, pause.reason, pause.since) for lane, pause in found.items()}
+
+    async def mirror(self, burials: Sequence[Burial]) -> None:
+        """See `tasks.ports.Broker`."""
+        if not burials:
+            return
         with suppress(TimeoutError):  # the thread goes on waiting for the broker, the job does not
-            writing = asyncio.to_thread(mirror, self._app, job.id, job.generation, lane, fault)
-            await asyncio.wait_for(writing, MIRROR_TIMEOUT_S)
+            await asyncio.wait_for(asyncio.to_thread(mirror, self._app, burials), MIRROR_TIMEOUT_S)
+
+    def _ring(self, queues: Collection[str]) -> None:
+        with channel_of(self._app) as channel:
+            Bell(channel.store.client, channel.keys).ring(queues)
+
+    def _pauses(self, queues: Sequence[str]) -> dict[str, Pause]:
+        with channel_of(self._app) as channel:
+            return Pauses(channel.store.client, channel.keys).read(queues)
 
     def _depths(self, queues: Sequence[str]) -> dict[str, Depth]:
-        pool: Any = self._app.pool  # Celery's stubs take it for a pool of producers
-        with pool.acquire(block=True) as connection:
-            channel: Channel = connection.default_channel
+        with channel_of(self._app) as channel:
             return depths(channel.store.client, queues, channel.keys)
+
+
+def publish(app: Celery, messages: Sequence[Message]) -> None:
+    """Publish the messages of jobs. A replay's has an id of its own, so that an old revoke does not meet it.
+
+    Raises what Celery's client raises, and `BrokerRefused`; some may have been published by then.
+    """
+    publish_many(
+        app,
+        [
+            Outgoing(
+                TASK_NAME,
+                (each.job_id, each.generation),
+                each.queue,
+                priority=each.priority,
+                countdown_s=each.wait_s,
+                task_id=message_id(each),
+            )
+            for each in messages
+        ],
+    )
+
+
+def message_id(message: Message) -> str:
+    """The Celery task id of a job's first message in its generation; retries keep it."""
+    return f"{message.job_id}.{message.generation}"

@@ -6,6 +6,7 @@ Each is a line of JSON without any text of a document's. It may lack some: a bro
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from tasks.model.fault import Fault
+from tasks.model.burial import Burial
 from tasks.rules.fingerprint import fingerprint
 from workers.transport.channel import Channel
 
@@ -25,26 +26,33 @@ LONGEST = 10_000
 log = structlog.get_logger("docmill.mirror")
 
 
-def mirror(app: Celery, job_id: str, generation: int, lane: str, fault: Fault) -> None:
-    """Put a burial at the head of the list. Best effort: it never raises, and may wait for a broker that is away."""
-    entry = {
-        "job_id": job_id,
-        "generation": generation,
-        "lane": lane,
-        "fault": fault.kind,
-        "status": fault.status,
-        "code": fault.code,
-        "fingerprint": fingerprint(fault.kind, fault.status, fault.code, fault.message),
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+def mirror(app: Celery, burials: Sequence[Burial]) -> None:
+    """Put burials at the head of the list. Best effort: it never raises, and may wait for a broker that is away."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         pool: Any = app.pool  # Celery's stubs take it for a pool of producers
         with pool.acquire(block=True) as connection:
             channel: Channel = connection.default_channel
             key = channel.keys.prefix + QUEUE
             with channel.store.client.pipeline(transaction=False) as both:
-                both.lpush(key, json.dumps(entry))
+                both.lpush(key, *(_entry(burial, at) for burial in burials))
                 both.ltrim(key, 0, LONGEST - 1)
                 both.execute()
     except (OperationalError, redis.RedisError, OSError) as error:
-        log.warning("dead_letter.not_mirrored", job=job_id, error=type(error).__name__)
+        log.warning("dead_letter.not_mirrored", jobs=len(burials), error=type(error).__name__)
+
+
+def _entry(burial: Burial, at: str) -> str:
+    fault = burial.fault
+    return json.dumps(
+        {
+            "job_id": burial.job_id,
+            "generation": burial.generation,
+            "lane": burial.lane,
+            "fault": fault.kind,
+            "status": fault.status,
+            "code": fault.code,
+            "fingerprint": fingerprint(fault.kind, fault.status, fault.code, fault.message),
+            "at": at,
+        }
+    )

@@ -55,7 +55,7 @@ class Api:
         self._behave(behaviour)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
-        """Change faults, latency, limits or tokens_per_s from the next request on. Raises `ValueError`."""
+        """Change anything but the seed from the next request on. Raises `ValueError`."""
         behaviour = self.behaviour.changed(settings)
         if "limits" in settings:
             self._limits = RateLimits(behaviour.read_limits)
@@ -72,7 +72,7 @@ class Api:
         """The reply to a body for /v1/messages whose row in the bill is `row`."""
         try:
             authorise(headers)
-            request = read_message(raw)
+            request = read_message(raw, self.behaviour.defaults)
         except ApiError as error:
             return Reply(error)
         charge = {

@@ -11,7 +11,7 @@ from scripts.simulator.buckets import Limits, read_limits
 from scripts.simulator.faults import read_rates
 from scripts.simulator.latency import Latency
 
-CHANGEABLE = ("faults", "latency", "limits", "tokens_per_s")
+CHANGEABLE = ("faults", "latency", "limits", "tokens_per_s", "defaults")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Behaviour:
     """Settings as they were given; the properties have them read. A bad one is a `ValueError` when it is made.
 
     `latency`: seconds to the first byte, see `latency`. `tokens_per_s`: speed of the answer after that, None for all
-    at once. `faults`: one rate for the default mix, or a rate per kind. `limits`: per model id, or `*`.
+    at once. `faults`: one rate for the default mix, or a rate per kind. `limits`: per model id, or `*`. `defaults`:
+    parts of a body that hold where a request leaves them out, as a workspace's `inference_geo` does.
     """
 
     seed: int = 1
@@ -27,6 +28,7 @@ class Behaviour:
     tokens_per_s: float | None = None
     faults: float | Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _ = self.read_latency, self.read_faults, self.read_limits
@@ -65,4 +67,5 @@ class Behaviour:
             "tokens_per_s": self.tokens_per_s,
             "faults": self.read_faults,
             "limits": {model: dict(limits) for model, limits in self.limits.items()},
+            "defaults": dict(self.defaults),
         }

@@ -16,22 +16,37 @@ ANY_MODEL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per minute. A bucket holds `burst_s` seconds' worth: with 1, sixty requests at once do not pass 60 rpm."""
+    """Per minute. A bucket holds `burst_s` seconds' worth: with 1, sixty requests at once do not pass 60 rpm.
+
+    `taken` is the share that somebody else uses, all the time; `headers` is 0 where responses tell nothing of limits.
+    """
 
     rpm: float = 1_000_000
     itpm: float = 2_000_000_000
     otpm: float = 400_000_000
     burst_s: float = 60
+    taken: float = 0
+    headers: float = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                raise ValueError(f"limit {field.name} is {value!r}: give a number above 0")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not self._fits(field.name, value):
+                raise ValueError(f"limit {field.name} is {value!r}: give {self._wanted(field.name)}")
+
+    @staticmethod
+    def _fits(name: str, value: float) -> bool:
+        if name == "taken":
+            return 0 <= value < 1
+        return value in {0, 1} if name == "headers" else 0 < value < math.inf
+
+    @staticmethod
+    def _wanted(name: str) -> str:
+        return {"taken": "a share below 1", "headers": "0 or 1"}.get(name, "a number above 0")
 
 
 def read_limits(spec: Mapping[str, Mapping[str, float]]) -> dict[str, Limits]:
-    """{"*" or a model id: {"rpm": ..., "itpm": ..., "otpm": ..., "burst_s": ...}}; what is left out is generous.
+    """{"*" or a model id: {"rpm": ..., "itpm": ..., "burst_s": ..., ...}}, see `Limits`; what is left out is generous.
 
     Raises `ValueError` for an unknown name or a number that is no limit.
     """
@@ -47,10 +62,10 @@ class Bucket:
 
     __slots__ = ("at", "capacity", "level", "limit", "rate_per_s")
 
-    def __init__(self, per_minute: float, burst_s: float, now: float) -> None:
+    def __init__(self, per_minute: float, limits: Limits, now: float) -> None:
         self.limit = int(per_minute)
-        self.rate_per_s = per_minute / 60
-        self.capacity = max(1.0, self.rate_per_s * burst_s)
+        self.rate_per_s = per_minute / 60 * (1 - limits.taken)
+        self.capacity = max(1.0, per_minute / 60 * limits.burst_s)
         self.level = self.capacity
         self.at = now
 
@@ -75,9 +90,10 @@ class ModelBuckets:
     """The three buckets of one model. Times are unix seconds."""
 
     def __init__(self, limits: Limits, now: float) -> None:
-        self.requests = Bucket(limits.rpm, limits.burst_s, now)
-        self.input = Bucket(limits.itpm, limits.burst_s, now)
-        self.output = Bucket(limits.otpm, limits.burst_s, now)
+        self.requests = Bucket(limits.rpm, limits, now)
+        self.input = Bucket(limits.itpm, limits, now)
+        self.output = Bucket(limits.otpm, limits, now)
+        self._are_told = bool(limits.headers)
 
     def wait_s(self, input_tokens: int, now: float) -> float:
         """Seconds until a request of this size would be let in; 0 for now."""
@@ -91,6 +107,8 @@ class ModelBuckets:
 
     def headers(self) -> dict[str, str]:
         """`anthropic-ratelimit-*`. Token counts are rounded to thousands, resets are the time of full refill."""
+        if not self._are_told:
+            return {}
         requests, asked, said = self.requests, self.input, self.output
         tightest = asked if asked.level * said.capacity < said.level * asked.capacity else said
         stem = "anthropic-ratelimit"

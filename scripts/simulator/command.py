@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from scripts.simulator.behaviour import Behaviour
 from scripts.simulator.faults import KINDS, read_rates
 from scripts.simulator.process import READY
-from scripts.simulator.server import Simulator
+from scripts.simulator.server import HOST, Simulator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,10 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
     try:
-        _run(Simulator(behaviour, port=args.port))
+        _run(Simulator(behaviour, host=args.host, port=args.port))
     except OSError as error:
         print(
-            f"simulator: port {args.port}: {error.strerror}; give another --port, or 0 for a free one", file=sys.stderr
+            f"simulator: {args.host} port {args.port}: {error.strerror}; give another --port, or 0 for a free one,"
+            " and as --host an address of this machine",
+            file=sys.stderr,
         )
         return 1
     return 0
@@ -36,7 +38,13 @@ def parser() -> argparse.ArgumentParser:
     """The options, with their units."""
     parser = argparse.ArgumentParser(
         prog="docmill simulate",
-        description="A Claude API on loopback. Every answer is synthetic; no model is asked and nothing costs money.",
+        description="A Claude API of its own. Every answer is synthetic; no model is asked and nothing costs money.",
+    )
+    parser.add_argument(
+        "--host",
+        default=HOST,
+        metavar="ADDRESS",
+        help="to listen on; who reaches it may change how it behaves (default: %(default)s, this machine alone)",
     )
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same answers and faults (default: %(default)s)")

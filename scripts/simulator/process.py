@@ -79,7 +79,7 @@ class SimulatorProcess:
         self.stop(signal.SIGKILL)
 
     def configure(self, **settings: Any) -> dict[str, Any]:
-        """Change faults, latency, limits or tokens_per_s. Raises `ValueError` for a bad one."""
+        """Change anything but the seed. Raises `ValueError` for a bad one."""
         return self._ask("POST", "/_sim/config", settings)
 
     def reset(self) -> None:

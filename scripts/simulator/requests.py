@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -14,10 +15,11 @@ from scripts.simulator import pdf, tokens
 from scripts.simulator.checking import check_count, check_message
 from scripts.simulator.errors import ApiError
 from scripts.simulator.faults import Markers, read_markers, without_markers
-from scripts.simulator.models import Model
+from scripts.simulator.models import BY_NAME, Model
 from scripts.simulator.prompt_cache import Block
 from scripts.simulator.rules import MAX_BREAKPOINTS, check_rules, model_of
 
+NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 MAX_BODY_BYTES = 32 * 1024 * 1024
 _RAW_MARKER = re.compile(rb"\{\{sim:[^}]*\}\}")
 _TAGGED = re.compile(r"<document\b[^>]*>(.*?)</document>", re.DOTALL)
@@ -65,9 +67,14 @@ class Request(NamedTuple):
         return self.markers.document or self.document_key
 
 
-def read_message(raw: bytes) -> Request:
-    """Read a body for /v1/messages. Raises `ApiError` for anything the API would not take."""
+def read_message(raw: bytes, defaults: Mapping[str, Any] = NO_DEFAULTS) -> Request:
+    """Read a body for /v1/messages. Raises `ApiError` for anything the API would not take.
+
+    `defaults` are for what the body leaves out; an `inference_geo` only for models that take one.
+    """
     body = _parse(raw)
+    if defaults:
+        body = _with_defaults(body, defaults)
     check_message(body)
     return _read(body)
 
@@ -83,6 +90,12 @@ def document_key(content: str | Sequence[Any]) -> str:
     """16 hex digits for the content of a message: sha256 of the string, or of its blocks as compact sorted JSON."""
     text = content.encode("utf-8", "replace") if isinstance(content, str) else _sorted_json(content)
     return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _with_defaults(body: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    model = BY_NAME.get(str(body.get("model")))
+    left_out = {} if model is None or model.takes_geo else {"inference_geo": None}
+    return {**defaults, **left_out, **body}
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

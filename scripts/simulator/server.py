@@ -15,17 +15,21 @@ HOST = "127.0.0.1"
 
 
 class Simulator:
-    """Serves from `start` to `stop`, or in an `async with`, at `url`, on the loop that started it."""
+    """Serves from `start` to `stop`, or in an `async with`, at `url`, on the loop that started it.
 
-    def __init__(self, behaviour: Behaviour | None = None, *, port: int = 0) -> None:
+    Anybody who reaches `host` may read its bill and change its behaviour.
+    """
+
+    def __init__(self, behaviour: Behaviour | None = None, *, host: str = HOST, port: int = 0) -> None:
         self._api = Api(behaviour or Behaviour())
         self._server = HttpServer(Wire(self._api).handle)
-        self._port = port
+        self._host, self._port = host, port
 
     @property
     def url(self) -> str:
         """The base URL for a client."""
-        return f"http://{HOST}:{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     @property
     def bill(self) -> Bill:
@@ -41,8 +45,8 @@ class Simulator:
         self._api.reset()
 
     async def start(self) -> None:
-        """Listen. Raises `OSError` when the port is taken."""
-        self._port = await self._server.start(HOST, self._port)
+        """Listen. Raises `OSError` when the port is taken, or the host is none of ours."""
+        self._port = await self._server.start(self._host, self._port)
 
     async def stop(self) -> None:
         """Close every connection; what was being answered is cut."""

@@ -84,14 +84,14 @@ class EmbeddedStack:
 
 def plan(settings: Settings, parts: Parts) -> tuple[list[Service], Stack]:
     """The services these settings ask for, in words for the supervisor, and where they will be. Raises `StackError`."""
-    if parts.simulator and not settings.simulated:
+    if parts.simulator and (not settings.simulated or settings.simulator_url):
         raise StackError(
             f"{parts.simulator[0]} is for the simulator, but there is a key or an address for Claude:"
-            " unset ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL, or leave the option out"
+            " unset ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and DOCMILL_SIMULATOR_URL, or leave the option out"
         )
     home = settings.home.absolute()
     server = None if settings.redis_url.get_secret_value() else ValkeyServer(home / "valkey")
-    simulator_port = free_port() if settings.simulated else None
+    simulator_port = free_port() if settings.simulated and not settings.simulator_url else None
     flower_port = (parts.flower_port or _flower_port()) if parts.flower else None
     redis_url = SecretStr(server.url) if server else settings.redis_url
     told = environment(settings.model_copy(update={"redis_url": redis_url}), os.environ)

@@ -11,7 +11,11 @@ from typing import Literal
 SUSPECT_AFTER = 2
 """Deaths. One is bad luck; two may be the document's doing."""
 DEAD_AFTER = 3
-"""Deaths, the last of them alone in its lane."""
+"""Deaths, the last of them alone in its lane, while hardly any other worker died."""
+DEAD_ANYWAY = 10
+"""Deaths, the last of them alone in its lane, however many others died: no storm strikes one document so often."""
+LATELY_S = 300.0
+"""How far back other workers' deaths count. Well beyond three deaths of a document that kills at once."""
 
 
 class Fate(StrEnum):
@@ -27,17 +31,28 @@ class Fate(StrEnum):
     """A dead letter."""
 
 
-def judge_lost(*, sent: bool, on_crash: Literal["hold", "retry"], crashes: int) -> Fate:
+def judge_lost(*, sent: bool, on_crash: Literal["hold", "retry"], crashes: int, alone: bool, died_lately: int) -> Fate:
     """The fate of a job that was running in a worker that died.
 
     Args:
         sent: Whether a request had gone out, or was about to, whose answer was not kept.
         on_crash: Whether such a job is held for a person or asked again.
         crashes: Times its worker died before.
+        alone: Whether it ran in the suspect lane.
+        died_lately: Workers that died within the last `LATELY_S`, this one included.
     """
     deaths = crashes + 1
-    if deaths >= DEAD_AFTER:
+    if alone and is_culprit(deaths, died_lately):
         return Fate.DEAD
     if sent and on_crash == "hold":
         return Fate.UNCERTAIN
     return Fate.ALONE if deaths >= SUSPECT_AFTER else Fate.AGAIN
+
+
+def is_culprit(deaths: int, died_lately: int) -> bool:
+    """Whether so many deaths of a job's workers speak against the job.
+
+    Where most of the workers that died lately died without it, something else kills them, and the job was in the way.
+    """
+    others = max(0, died_lately - deaths)
+    return deaths >= DEAD_AFTER and (deaths > others or deaths >= DEAD_ANYWAY)

@@ -55,6 +55,13 @@ def test_what_was_set_wins(tmp_path: Path) -> None:
     assert claude_address(own) == (None, SecretStr("sk-1"))
 
 
+def test_a_simulator_elsewhere_is_asked_where_there_is_no_key(tmp_path: Path) -> None:
+    Stack(pid=os.getpid(), simulator_url="http://127.0.0.1:7").write(tmp_path)
+    elsewhere = {"simulator_url": "http://simulator:8765"}
+    assert claude_address(settings(tmp_path, **elsewhere)) == ("http://simulator:8765", SecretStr("simulated"))
+    assert claude_address(settings(tmp_path, **elsewhere, anthropic_api_key="sk-1")) == (None, SecretStr("sk-1"))
+
+
 def test_without_key_and_simulator_the_way_out_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="ANTHROPIC_API_KEY"):
         claude_address(settings(tmp_path))

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from scripts.bench.chaos.scenarios import SCENARIOS, kill_workers
-from scripts.bench.chaos.scene import Scenario, play
+from scripts.bench.chaos.harms.storms import storm
+from scripts.bench.chaos.harms.workers import kill_workers, stop_and_continue_a_worker
+from scripts.bench.chaos.scenario import Scenario
+from scripts.bench.chaos.scenarios import SCENARIOS
+from scripts.bench.chaos.scene import play
+from scripts.bench.chaos.timing import histogram, per_second, too_soon
 from scripts.bench.chaos.witness import Death, Finding, OurCall, OurJob, judge
 from tasks.model.call import CallState
 from tasks.model.job import JobState
@@ -18,18 +22,24 @@ from tasks.model.job import JobState
 FEW_KILLS = partial(kill_workers, most=4)
 # Few slots, so that few jobs last as long as the harm does.
 SHORT = (
-    replace(SCENARIOS["kill-hold-retried"], harm=FEW_KILLS, jobs=60, slots=4),
-    replace(SCENARIOS["kill-retry"], harm=FEW_KILLS, jobs=60, slots=4),
-    replace(SCENARIOS["broker-flushed"], jobs=60, slots=4),
+    replace(SCENARIOS["kill-hold-retried"], harm=FEW_KILLS, slots=4),
+    replace(SCENARIOS["kill-retry"], harm=FEW_KILLS, slots=4),
+    replace(SCENARIOS["stop-continue"], harm=partial(stop_and_continue_a_worker, stopped_s=5), slots=4),
+    replace(SCENARIOS["broker-flushed"], slots=4),
+    SCENARIOS["long-countdown"],
+    SCENARIOS["retry-refused"],
+    replace(SCENARIOS["poison"], slots=4),
+    replace(SCENARIOS["storm-529"], harm=partial(storm, lasts_s=5), slots=4),
 )
+JOBS = 40
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scenario", SHORT, ids=lambda scenario: scenario.name)
 def test_nothing_is_lost_and_nothing_is_paid_for_twice(scenario: Scenario, tmp_path: Path) -> None:
-    outcome = play(scenario, tmp_path, seed=7, workers=2)
+    outcome = play(scenario, tmp_path, jobs=JOBS, seed=7, workers=2)
     assert outcome.broken == (), outcome
-    assert sum(outcome.finding.states.values()) == scenario.jobs
+    assert sum(outcome.finding.states.values()) == JOBS
 
 
 ANSWERED = OurCall(CallState.ANSWERED, "req-1", 1000)
@@ -85,6 +95,24 @@ def test_an_answer_that_reached_a_living_worker_and_is_nowhere_was_dropped() -> 
 
 def test_a_charge_that_no_call_tells_of_is_silent() -> None:
     assert found(row("req-1", 10.8), calls=()).silent == ["a"]
+
+
+def told(document: str, at: float, retry_after_s: float | None = None) -> dict[str, Any]:
+    return {"document": document, "at": at, "retry_after_s": retry_after_s}
+
+
+def test_a_document_asked_for_before_its_retry_after_is_noticed() -> None:
+    waited = [told("a", 10, 2.0), told("b", 10.5, 0.1), told("b", 11), told("a", 12.1)]
+    assert too_soon(waited) == []
+    assert too_soon([*waited, told("c", 20, 3.0), told("c", 22.5)]) == ["c"]
+    assert too_soon([told("a", 12), told("a", 11, 2.0)]) == ["a"], "whatever order they come in"
+
+
+def test_requests_are_counted_second_by_second() -> None:
+    counts = per_second([told("a", at) for at in (5.0, 5.9, 8.1)])
+    assert counts == [2, 0, 0, 1]
+    assert histogram(counts) == "█··▄"
+    assert per_second([]) == []
 
 
 def test_money_is_compared_request_by_request() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from tasks.model.call import CallState
 from tasks.model.job import JobState
 from tests.system.mill import Mill
 from workers.ledger import story
+from workers.mirror import QUEUE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,6 +33,13 @@ def charged(mill: Mill) -> Counter[str]:
 
 def answers_kept(mill: Mill) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (mill.home / "spool").glob("*.spool"))
+
+
+def mirrored(mill: Mill) -> dict[str, str]:
+    """The dead-letter queue in the broker: fault by job."""
+    with redis.Redis.from_url(mill.valkey.url) as client:
+        entries = [json.loads(entry) for entry in client.lrange(QUEUE, 0, -1)]
+    return {entry["job_id"]: entry["fault"] for entry in entries}
 
 
 def is_asked(mill: Mill, job_id: str) -> bool:
@@ -130,3 +139,4 @@ def test_a_document_that_kills_its_worker_is_dead_the_third_time(tmp_path: Path)
         assert dead.fault
         assert dead.fault.kind == "KilledWorker"
         assert {result.state for result in mill.finish(bystanders)} == {JobState.DONE}
+        mill.until(lambda: mirrored(mill) == {job_id: "KilledWorker"}, "the burial is shown in the broker")

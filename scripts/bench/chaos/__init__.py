@@ -1,4 +1,5 @@
 """The chaos bench: parts of docmill die on purpose, and the simulator's bill says whether a promise was broken.
 
-`witness` compares, `scene` runs docmill and does the harm, `scenarios` says what dies when, `__main__` prints.
+`scene` runs docmill, `harms` do the harm, `scenarios` say what dies when, `witness` and `timing` judge by the bill,
+`__main__` prints.
 """

@@ -1,8 +1,8 @@
 """Parts of docmill die on purpose; the far side's bill tells whether anything was lost or paid for twice.
 
-    python -m scripts.bench.chaos [SCENARIO...] [--jobs N] [--seed S] [--workers 3]
+    python -m scripts.bench.chaos [SCENARIO...] [--jobs N] [--seeds 1,2,3] [--workers 3]
 
-Each scenario has fresh folders and free ports, at most 40 kills and a few minutes; which worker dies is drawn from the
+Each run has fresh folders and free ports, at most 40 kills and a few minutes; which worker dies is drawn from the
 seed. Exit code 1 when a promise was broken.
 """
 
@@ -12,61 +12,88 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from scripts.bench.chaos.furniture import Missing
+from scripts.bench.chaos.scenario import Outcome
 from scripts.bench.chaos.scenarios import SCENARIOS
-from scripts.bench.chaos.scene import Missing, Outcome, play
+from scripts.bench.chaos.scene import JOBS, play
 from tasks.model.job import JobState
 
-HEAD = (
-    f"{'scenario':<20}{'jobs':>6}{'kills':>6}{'done':>6}{'dead':>6}{'uncertain':>10}"
-    f"{'lost':>6}{'repeated':>9}{'paid twice':>11}{'seconds':>8}  verdict"
-)
+COLUMNS = ("jobs", "kills", "done", "dead", "uncertain", "lost", "repeated", "paid twice")
+HEAD = f"{'scenario':<20}{'seed':>5}" + "".join(f"{name:>11}" for name in COLUMNS) + f"{'seconds':>9}  verdict"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the scenarios and print a line for each."""
+    """Run the scenarios under each seed, and print a line for each run and one for their sums."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default: all of {', '.join(SCENARIOS)}")
-    parser.add_argument("--jobs", type=int, metavar="N", help="at most so many (default: each scenario's own)")
-    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help="in each scenario (default: %(default)s)")
+    parser.add_argument("--seeds", type=_seeds, default=(1,), metavar="S,S", help="a run for each (default: 1)")
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave ledgers and logs here instead of nowhere")
     args = parser.parse_args(argv)
     if unknown := [name for name in args.scenarios if name not in SCENARIOS]:
         parser.error(f"no scenario {unknown[0]!r}: choose from {', '.join(SCENARIOS)}")
     signal.signal(signal.SIGTERM, _leave)
-    print(f"seed {args.seed}, {args.workers} workers", flush=True)
-    print(HEAD, flush=True)
+    print(f"{args.jobs} jobs, {args.workers} workers\n{HEAD}", flush=True)
     broken = False
     for name in args.scenarios or SCENARIOS:
-        try:
-            with _folder(name, args.keep) as folder:
-                outcome = play(SCENARIOS[name], folder, jobs=args.jobs, seed=args.seed, workers=args.workers)
-        except Missing as reason:
-            print(f"{name:<20}skipped: {reason}", flush=True)
-            continue
-        print(told(outcome), flush=True)
-        broken |= bool(outcome.broken)
+        outcomes = []
+        for seed in args.seeds:
+            try:
+                with _folder(name, args.keep) as folder:
+                    outcome = play(SCENARIOS[name], folder, jobs=args.jobs, seed=seed, workers=args.workers)
+            except Missing as reason:
+                print(f"{name:<20}skipped: {reason}", flush=True)
+                break
+            outcomes.append(outcome)
+            print(told(outcome), flush=True)
+        if len(outcomes) > 1:
+            print(summed(outcomes), flush=True)
+        broken |= any(outcome.broken for outcome in outcomes)
     return 1 if broken else 0
 
 
 def told(outcome: Outcome) -> str:
     """The table's line, and below it what there is to say."""
-    states, found = outcome.finding.states, outcome.finding
-    counts = (
-        f"{states.get(JobState.DONE, 0):>6}{states.get(JobState.DEAD, 0):>6}{states.get(JobState.UNCERTAIN, 0):>10}"
-    )
-    line = (
-        f"{outcome.scenario:<20}{outcome.jobs:>6}{outcome.kills:>6}{counts}{len(found.lost):>6}{len(found.repeated):>9}"
-        f"{len(found.paid_twice):>11}{outcome.took_s:>8.1f}  {'BROKEN' if outcome.broken else 'kept'}"
-    )
+    line = _line(outcome.scenario, str(outcome.seed), counts(outcome), outcome.took_s, kept=not outcome.broken)
     return "\n".join([line, *(f"    {note}" for note in outcome.notes), *(f"    ! {line}" for line in outcome.broken)])
+
+
+def summed(outcomes: Sequence[Outcome]) -> str:
+    """The line of a scenario's runs together."""
+    total: Counter[str] = Counter()
+    for outcome in outcomes:
+        total.update(counts(outcome))
+    kept = not any(outcome.broken for outcome in outcomes)
+    return _line(outcomes[0].scenario, "all", total, sum(outcome.took_s for outcome in outcomes), kept=kept)
+
+
+def counts(outcome: Outcome) -> dict[str, int]:
+    """By column."""
+    found, states = outcome.finding, outcome.finding.states
+    ends = [states.get(state, 0) for state in (JobState.DONE, JobState.DEAD, JobState.UNCERTAIN)]
+    names = [len(found.lost), len(found.repeated), len(found.paid_twice)]
+    return dict(zip(COLUMNS, [outcome.jobs, outcome.kills, *ends, *names], strict=True))
+
+
+def _line(scenario: str, seed: str, numbers: dict[str, int] | Counter[str], took_s: float, *, kept: bool) -> str:
+    cells = "".join(f"{numbers[name]:>11}" for name in COLUMNS)
+    return f"{scenario:<20}{seed:>5}{cells}{took_s:>9.1f}  {'kept' if kept else 'BROKEN'}"
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers, such as 1,2,3") from None
 
 
 @contextmanager

@@ -1,84 +1,49 @@
 """One scenario's docmill: it runs, loses parts when told to, gets them back as from a supervisor, and is judged.
 
-What dies when is in `scenarios`.
+What dies when is in `harms`, what it runs on in `furniture`.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import redis
+from sqlalchemy import select
 
-from scripts.bench.chaos.witness import Death, Finding, OurCall, OurJob, judge
+from scripts.bench.chaos.furniture import furnished
+from scripts.bench.chaos.scenario import Outcome, Scenario
+from scripts.bench.chaos.witness import Death, OurCall, OurJob, judge
 from scripts.bench.mill import Child, Mill
-from scripts.bench.postgres import PostgresServer, postgres_programs
+from scripts.bench.postgres import PostgresServer
 from tasks.model.call import CallState
-from tasks.model.job import JobState
-from workers.ledger import story
+from tasks.model.job import ENDED, JobState
+from workers.ledger import Result, story
+from workers.ledger.tables import calls, jobs, workers
 from workers.producer import Receipt
 
 LOOK_S = 0.05
-WITHIN_S = 150.0
+WITHIN_S = 240.0
 """Longest that a scenario may take from its submission to the last job's end."""
-LATENCY = "uniform:0.2,0.6"
-DISK_MB = 16
+JOBS = 600
+"""In each scenario, unless the caller says otherwise."""
 TEXT = "The parcel came late, and two of its boxes had been opened on the way."
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What runs, and what dies meanwhile."""
-
-    name: str
-    harm: Callable[[Scene], None]
-    jobs: int = 1000
-    markers: str = ""
-    """Faults that each document meets at the far side, as the simulator's markers say them."""
-    on_crash: str = "hold"
-    latency: str = LATENCY
-    slots: int = 10
-    """Jobs that one worker runs at once: few, so that the run lasts."""
-    beats: int = 1
-    postgres: bool = False
-    """Whether the ledger is in PostgreSQL."""
-    small_disk: bool = False
-    """Whether the spool has a disk of its own, of `DISK_MB`."""
-    clean: bool = False
-    """Whether every job must be done: nothing dies here that could have left one uncertain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a scenario came to."""
-
-    scenario: str
-    jobs: int
-    kills: int
-    finding: Finding
-    took_s: float
-    """From the submission until the last job had ended, or we gave up."""
-    notes: tuple[str, ...]
-    broken: tuple[str, ...]
 
 
 class Scene:
     """A running docmill under harm. Waiting here keeps its workers up, as a supervisor would."""
 
     def __init__(
-        self, mill: Mill, scenario: Scenario, *, workers: int, chance: random.Random, postgres: PostgresServer | None
+        self, mill: Mill, scenario: Scenario, *, workers: int, seed: int, postgres: PostgresServer | None
     ) -> None:
         self.mill = mill
         self.postgres = postgres
-        self.chance = chance
+        self.chance = random.Random(seed)
+        self._seed = seed
         self.kills = 0
         self.deaths: list[Death] = []
         self.notes: list[str] = []
@@ -147,12 +112,41 @@ class Scene:
             self.wait(LOOK_S)
         return True
 
+    def until_under_way(self) -> None:
+        """Let it run until each slot has had a call."""
+        self.until(lambda: self.requests() > self.slots, "calls are under way")
+
+    def log(self) -> str:
+        """What all workers have said."""
+        return "".join(child.log.read_text(errors="replace") for child in self.mill.children)
+
+    def holder_of(self, document: str) -> Child | None:
+        """The worker that waits for Claude's answer to this document; None where there is none."""
+        asked = (
+            select(workers.c.pid)
+            .join(jobs, jobs.c.owner == workers.c.id)
+            .join(calls, (calls.c.job_id == jobs.c.id) & (calls.c.generation == jobs.c.generation))
+            .where(
+                jobs.c.name == document,
+                jobs.c.state == JobState.RUNNING.value,
+                calls.c.state == CallState.SENT.value,
+            )
+        )
+        pids = set(self.mill.producer.database.read(lambda connection: connection.execute(asked).scalars().all()))
+        return next((worker for worker in self.ready() if worker.process.pid in pids), None)
+
+    def is_over(self, document: str) -> bool:
+        """Whether the document's job has ended."""
+        return next(job.state in ENDED for job in self._results() if job.name == document)
+
     def kill_one(self, *, stopped_s: float = 0.0) -> None:
         """SIGKILL for a random worker that takes jobs, after a stop in which it reads nothing. None may be up."""
         ready = self.ready()
-        if not ready:
-            return
-        worker = self.chance.choice(ready)
+        if ready:
+            self.kill(self.chance.choice(ready), stopped_s=stopped_s)
+
+    def kill(self, worker: Child, *, stopped_s: float = 0.0) -> None:
+        """SIGKILL, after a stop in which it reads nothing."""
         since = time.time()
         if stopped_s:
             worker.process.send_signal(signal.SIGSTOP)
@@ -192,11 +186,9 @@ class Scene:
         self.wait(away_s)
         self.mill.valkey.start()
 
-    def flush_broker(self) -> None:
-        """FLUSHALL."""
-        with redis.Redis.from_url(self.mill.valkey.url) as client:
-            client.flushall()
-        self.kills += 1
+    def broker(self) -> redis.Redis:
+        """A client of the broker's, to be closed."""
+        return redis.Redis.from_url(self.mill.valkey.url)
 
     def finish(self) -> None:
         """Wait until all jobs have ended, as long as the scenario may take."""
@@ -214,11 +206,10 @@ class Scene:
             self.deaths,
             may_repeat=self._scenario.on_crash == "retry",
         )
-        left = {state.value: count for state, count in found.states.items() if state is not JobState.DONE}
-        if self._scenario.clean and left:
-            self.broken.append(f"not done although nothing died that holds a call: {left}")
+        self._check_ends(found.states)
         return Outcome(
             self._scenario.name,
+            self._seed,
             len(documents),
             self.kills,
             found,
@@ -227,14 +218,25 @@ class Scene:
             (*found.broken, *self.broken),
         )
 
+    def _check_ends(self, states: Mapping[JobState, int]) -> None:
+        dead, may_die = states.get(JobState.DEAD, 0), self._scenario.may_die
+        if dead != may_die:
+            self.broken.append(f"{dead} dead letters, where there should be {may_die}")
+        left = {state.value: n for state, n in states.items() if state not in {JobState.DONE, JobState.DEAD}}
+        if self._scenario.clean and left:
+            self.broken.append(f"not done although nothing died that holds a call: {left}")
+
     def _jobs(self) -> Iterator[OurJob]:
-        assert self._receipt is not None, "begin() first"
         database = self.mill.producer.database
-        for result in self.mill.producer.results(self._receipt.submission_id):
+        for result in self._results():
             told = story(database, result.job_id)
             assert told is not None, result.job_id
             calls = [OurCall(CallState(call.state), call.request_id, call.cost_nanousd) for call in told.calls]
             yield OurJob(result.name, result.state, calls)
+
+    def _results(self) -> Iterator[Result]:
+        assert self._receipt is not None, "begin() first"
+        return self.mill.producer.results(self._receipt.submission_id)
 
     def _supervise(self) -> None:
         for place, worker in enumerate(self._crew):
@@ -246,63 +248,16 @@ class Scene:
             self._crew[place] = self.mill.spawn_worker()
 
 
-class Missing(RuntimeError):
-    """What a scenario needs and this machine has not."""
-
-
-def play(scenario: Scenario, home: Path, *, jobs: int | None = None, seed: int = 1, workers: int = 3) -> Outcome:
-    """Run a scenario in `home`, with fresh processes on free ports that are gone when it returns.
-
-    `jobs` bounds its own number. Raises `Missing`.
-    """
-    count = min(jobs or scenario.jobs, scenario.jobs)
-    names = [f"doc-{number}" for number in range(count)]
-    texts = [f"{{{{sim:doc:{name}}}}}{scenario.markers} Letter {name}. {TEXT}" for name in names]
-    with _furnished(home, scenario) as (mill, postgres):
-        scene = Scene(mill, scenario, workers=workers, chance=random.Random(seed), postgres=postgres)
+def play(scenario: Scenario, home: Path, *, jobs: int = JOBS, seed: int = 1, workers: int = 3) -> Outcome:
+    """Run a scenario in `home`, with fresh processes on free ports that are gone when it returns. Raises `Missing`."""
+    names = [f"doc-{number}" for number in range(jobs)]
+    markers = [scenario.special.get(number, scenario.markers) for number in range(jobs)]
+    texts = [
+        f"{{{{sim:doc:{name}}}}}{marker} Letter {name}. {TEXT}" for name, marker in zip(names, markers, strict=True)
+    ]
+    with furnished(home, scenario) as (mill, postgres):
+        scene = Scene(mill, scenario, workers=workers, seed=seed, postgres=postgres)
         scene.begin(texts)
         scenario.harm(scene)
         scene.finish()
         return scene.judge(names)
-
-
-@contextmanager
-def _furnished(home: Path, scenario: Scenario) -> Iterator[tuple[Mill, PostgresServer | None]]:
-    """The scenario's docmill, and its database server if it has one."""
-    lanes = "".join(f"[lanes.{lane}]\nconcurrency = {scenario.slots}\n" for lane in ("low", "medium", "high"))
-    (home / "catalogue.toml").write_text(lanes)
-    with ExitStack() as stack:
-        if scenario.small_disk:
-            stack.enter_context(_small_disk(home / "spool"))
-        postgres = stack.enter_context(_postgres()) if scenario.postgres else None
-        mill = Mill(
-            home,
-            database_url=postgres.url if postgres else "",
-            simulator={"latency": scenario.latency},
-            settings={"on_crash": scenario.on_crash},
-        )
-        yield stack.enter_context(mill), postgres
-
-
-def _postgres() -> AbstractContextManager[PostgresServer]:
-    programs = postgres_programs()
-    if programs is None:
-        raise Missing("no PostgreSQL programs (initdb, postgres) on this machine")
-    return PostgresServer.temporary(programs)
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    if os.geteuid() != 0 or mount is None or unmount is None:
-        raise Missing("only root can mount a small disk")
-    folder.mkdir()
-    mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", f"size={DISK_MB}m", "docmill-chaos", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        raise Missing("this machine lets nobody mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run([unmount, folder], check=True)

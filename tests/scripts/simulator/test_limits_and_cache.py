@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scripts.simulator.buckets import Limits, ModelBuckets, RateLimits, read_limits
 from scripts.simulator.models import BY_NAME
 from scripts.simulator.prompt_cache import Block, PromptCache
+from scripts.simulator.requests import read_message
+from tests.scripts.simulator.bodies import SONNET, raw
 
 HAIKU = BY_NAME["claude-haiku-4-5"]
 SIZES = {"a": 0, "b": 900, "c": 5_000}  # the same content always has the same size
@@ -91,13 +93,34 @@ def test_headers_tell_limit_remaining_and_full_refill() -> None:
     assert headers["anthropic-ratelimit-tokens-limit"] == "60000"  # the tightest of the two
 
 
+def test_what_somebody_else_takes_is_missing_and_the_headers_do_not_say_so() -> None:
+    buckets = ModelBuckets(Limits(rpm=60, burst_s=1, taken=0.5), now=0)
+    buckets.take(0, 0)
+    assert buckets.wait_s(0, 0) == pytest.approx(2)
+    assert buckets.headers()["anthropic-ratelimit-requests-limit"] == "60"
+
+
+def test_headers_can_be_left_out() -> None:
+    assert ModelBuckets(Limits(headers=0), now=0).headers() == {}
+
+
 def test_limits_are_a_models_own_else_those_for_all() -> None:
     limits = RateLimits(read_limits({"*": {"rpm": 5}, "claude-sonnet-4-6": {"rpm": 7}}))
     assert limits.of("claude-sonnet-4-6", 0).requests.limit == 7
     assert limits.of(HAIKU.id, 0).requests.limit == 5
 
 
-@pytest.mark.parametrize("spec", [{"*": {"rpm": 0}}, {"*": {"rpx": 1}}, {"*": {"itpm": float("nan")}}])
-def test_a_limit_that_is_none_is_refused(spec: dict[str, dict[str, float]]) -> None:
+@pytest.mark.parametrize(
+    "limits", [{"rpm": 0}, {"taken": 1}, {"headers": 2}, {"rpx": 1}, {"itpm": float("nan")}], ids=str
+)
+def test_a_limit_that_is_none_is_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="limit"):
-        read_limits(spec)
+        read_limits({"*": limits})
+
+
+def test_defaults_hold_where_a_request_leaves_them_out() -> None:
+    defaults = {"inference_geo": "us", "cache_control": {"type": "ephemeral"}}
+    sonnet = read_message(raw(model=SONNET), defaults)
+    assert (sonnet.geo, [block.ttl for block in sonnet.blocks]) == ("us", ["5m"])
+    assert read_message(raw(model=SONNET, inference_geo="global"), defaults).geo == "global"
+    assert read_message(raw(), defaults).geo == "not_available"  # a model without a choice

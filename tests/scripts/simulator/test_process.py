@@ -13,6 +13,7 @@ from anthropic import AsyncAnthropic
 from scripts.bench import simulator as bench
 from scripts.simulator.command import main
 from scripts.simulator.process import SimulatorProcess
+from scripts.simulator.server import Simulator
 from tests.scripts.simulator.bodies import HAIKU, body, until
 
 
@@ -89,6 +90,21 @@ def test_a_taken_port_is_named(process: SimulatorProcess, capsys: pytest.Capture
     port = process.url.rpartition(":")[2]
     assert main(["--port", port]) == 1
     assert port in capsys.readouterr().err
+
+
+def test_an_address_of_another_machine_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", "203.0.113.1", "--port", "0"]) == 1
+    assert "203.0.113.1" in capsys.readouterr().err
+
+
+async def test_it_listens_where_it_is_told() -> None:
+    async with Simulator(host="127.0.0.2") as simulator:
+        assert simulator.url.startswith("http://127.0.0.2:")
+        port = int(simulator.url.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.2", port)
+        writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
 
 
 def test_the_bench_measures_every_shape(process: SimulatorProcess) -> None:

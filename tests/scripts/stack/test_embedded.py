@@ -55,3 +55,10 @@ def test_a_worker_has_its_drain_and_some_more_to_stop(tmp_path: Path) -> None:
 def test_options_for_a_simulator_that_does_not_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="--faults is for the simulator, but there is a key"):
         plan(settings(tmp_path, key="sk-planted"), Parts(simulator=("--faults", "0.03")))
+
+
+def test_a_simulator_elsewhere_is_not_started_again(tmp_path: Path) -> None:
+    elsewhere = settings(tmp_path).model_copy(update={"simulator_url": "http://simulator:8765"})
+    services, address = plan(elsewhere, Parts())
+    assert "simulator" not in {service.name for service in services}
+    assert address.simulator_url is None

@@ -31,8 +31,9 @@ class Stack:
             "DOCMILL_PASSWORD": self.password,
             "DOCMILL_FLOWER_PORT": str(self.flower_port),
             "COMPOSE_PROFILES": "simulator",
-            "ANTHROPIC_API_KEY": "simulated",
-            "ANTHROPIC_BASE_URL": "http://127.0.0.1:8765",
+            "ANTHROPIC_API_KEY": "",
+            "ANTHROPIC_BASE_URL": "",
+            "DOCMILL_SIMULATOR_URL": "http://simulator:8765",
         }
 
     def run(self, *arguments: str) -> str:
