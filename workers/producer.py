@@ -7,71 +7,63 @@
         for result in docmill.results(receipt.submission_id):
             print(result.name, result.state, result.output)
 
-A job is committed to the ledger before its message is published, so a submitter that dies loses nothing: submitting
-the same documents again publishes what it left behind, and runs nothing twice.
+A job is committed to the ledger before its message is published, so a submitter that dies loses nothing. The first few
+of a lane in which nothing waits are published here; the rest waits in the ledger for its turn, see `workers.feeder`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Self, TypeVar
 
-from config.catalogue import Catalogue, Complexity, load_catalogue
+from config.catalogue import load_catalogue
+from config.prices import load_prices
 from config.recipe import Recipe, load_recipes
 from config.settings import Settings, load_settings
-from tasks.document import TASK_NAME
-from tasks.model.job import JobState
+from tasks.model.budget import Scope
+from tasks.model.job import JobState, Message
+from tasks.rules.days import day_of
+from tasks.rules.estimating import Estimate
 from workers.app import make_app
-from workers.intake import ReadDocument, Skipped, Taken, Unreadable, find, read_many
+from workers.estimating import Count, Estimator, Past, read_past
+from workers.expectations import whose_calls
+from workers.feeder import publish_first
+from workers.intake import Skipped, Taken, Unreadable, find, read_many
 from workers.ledger import (
-    Added,
+    OBEYED_AFTER_S,
     Database,
-    NewDocument,
     NewItem,
-    Published,
     Result,
     add,
     begin_submission,
     cancel_jobs,
     cancel_submission,
-    job_key,
-    mark_published,
+    keep_estimate,
+    known_keys,
     open_database,
     results,
+    set_budget,
 )
 from workers.pool import AsyncioCelery
-from workers.transport import Outgoing, publish_many
+from workers.wishes import BadRequest, Wish, check, new_item
+
+__all__ = ["BadRequest", "Producer", "Receipt", "Wish"]
 
 CHUNK = 500
 """Documents of one transaction and one publication."""
 CHUNK_BYTES = 32 * 1024 * 1024
 """A chunk ends early once its documents hold so much: this bounds the memory of a submitter."""
+PAST_KEPT = timedelta(minutes=1)
+NO_SUBMISSION = "-"
+"""Stands for the id of a submission that is only estimated."""
 
 T = TypeVar("T")
-
-
-class BadRequest(ValueError):
-    """A submission that cannot be: the message names the thing, the value and the way out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a submitter asks of every document, unless the document's own line says otherwise."""
-
-    recipe: str = "summarize"
-    complexity: Complexity | None = None
-    """None leaves it to the recipe."""
-    model: str | None = None
-    """None leaves it to the complexity."""
-    values: Mapping[str, str] = field(default_factory=dict)
-    """For the recipe's parameters, such as `question`."""
-    again: bool = False
-    """Run, and pay for, documents that were submitted before."""
-    label: str = ""
 
 
 @dataclass(slots=True)
@@ -86,6 +78,8 @@ class Receipt:
     unreadable: list[Unreadable] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     """Left out on purpose, each with its reason."""
+    estimate: Estimate | None = None
+    """What the new jobs are likely to cost; None before the last document is submitted."""
 
     @property
     def items(self) -> int:
@@ -96,25 +90,27 @@ class Receipt:
 class Producer:
     """Submits to the ledger and the broker, and reads results. One for a process; not for several threads at once."""
 
-    def __init__(
-        self, database: Database, broker: AsyncioCelery, catalogue: Catalogue, recipes: Mapping[str, Recipe]
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, broker: AsyncioCelery) -> None:
+        """Made by `open`. Raises `BadConfig`."""
+        self.settings = settings
         self.database = database
         self.broker = broker
-        self.catalogue = catalogue
-        self.recipes = recipes
+        self.catalogue = load_catalogue(settings.home)
+        self.recipes = load_recipes(settings.home)
+        self.prices = load_prices(settings.home)
+        self._past: tuple[Past, datetime] | None = None
         self._closing = ExitStack()
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
         """Open the ledger. Raises `BadConfig` or `LedgerError`."""
         settings = settings or load_settings()
-        catalogue, recipes = load_catalogue(settings.home), load_recipes(settings.home)
-        database = open_database(settings.ledger_url)
-        broker = make_app(lambda: settings)
-        producer = cls(database, broker, catalogue, recipes)
-        producer._closing.callback(database.close)
-        producer._closing.callback(broker.close)
+        with ExitStack() as opened:
+            database = opened.enter_context(open_database(settings.ledger_url))
+            broker = make_app(lambda: settings)
+            opened.callback(broker.close)
+            producer = cls(settings, database, broker)
+            producer._closing = opened.pop_all()
         return producer
 
     def __enter__(self) -> Self:
@@ -136,29 +132,76 @@ class Producer:
         wish: Wish,
         *,
         source: str = "",
+        hard_nanousd: int | None = None,
         progress: Callable[[Receipt], None] = lambda _: None,
     ) -> Receipt:
-        """Submit documents as they are read, in chunks; memory stays flat. `progress` is called after each chunk."""
+        """Submit documents as they are read, in chunks; memory stays flat. `progress` is called after each chunk.
+
+        `hard_nanousd` is a hard budget for the new jobs: it takes a second until no worker would go beyond it.
+        """
         self.check(wish)
         submission_id = begin_submission(
             self.database, recipe=wish.recipe, label=wish.label, again=wish.again, source=source
         )
+        if hard_nanousd is not None:
+            self._allow(submission_id, hard_nanousd)
         receipt = Receipt(submission_id)
-        position = 0
-        for chunk in _portions(documents):
-            items = []
-            for document in chunk:
-                try:
-                    items.append(self._item(document, wish, submission_id, position))
-                except Skipped as note:
-                    receipt.skipped.append(note)
-                except Unreadable as fault:
-                    receipt.unreadable.append(fault)
+        last_turns: dict[tuple[str, int], int] = {}
+        estimator = Estimator(self.catalogue, self.prices, self.past().learned)
+        for items in self._items(documents, wish, receipt):
+            self._store_and_publish(items, receipt, last_turns, estimator)
+            progress(receipt)
+        receipt.estimate = estimator.estimate()
+        keep_estimate(self.database, submission_id, receipt.estimate.fields())
+        return receipt
+
+    def _allow(self, submission_id: str, hard_nanousd: int) -> None:
+        set_budget(
+            self.database,
+            Scope.SUBMISSION,
+            submission_id,
+            hard_nanousd=hard_nanousd,
+            soft_nanousd=None,
+            day=day_of(self.database.now(), self.settings.time_zone),
+            set_by="its submitter",
+        )
+        time.sleep(OBEYED_AFTER_S)
+
+    def estimate_documents(
+        self,
+        documents: Iterable[Taken | Unreadable],
+        wish: Wish,
+        *,
+        count: Count | None = None,
+        progress: Callable[[Receipt], None] = lambda _: None,
+    ) -> Receipt:
+        """What submitting these would come to: a receipt without a submission. Nothing is stored or published.
+
+        `count` tells the tokens of prompts near a boundary. What was submitted before has no state in this receipt.
+        """
+        self.check(wish)
+        estimator = Estimator(self.catalogue, self.prices, self.past().learned, count)
+        receipt = Receipt(NO_SUBMISSION, estimate=estimator.estimate())
+        met: set[int] = set()
+        for items in self._items(documents, wish, receipt):
+            known = known_keys(self.database, [item.key for item in items])
+            for item in items:
+                key = int(item.key[:16], 16)  # 64 bits of it: there may be a million
+                if item.key in known or key in met:
+                    estimator.known()
                 else:
-                    position += 1
-            self._store_and_publish(items, receipt)
+                    met.add(key)
+                    estimator.add(item)
+            receipt.estimate = estimator.estimate()
             progress(receipt)
         return receipt
+
+    def past(self) -> Past:
+        """What the ledger's newest calls tell, as of a minute ago at most. Raises `LedgerError`."""
+        now = self.database.now()
+        if self._past is None or now - self._past[1] > PAST_KEPT:
+            self._past = read_past(self.database, synthetic=whose_calls(self.settings)), now
+        return self._past[0]
 
     def results(self, submission_id: str) -> Iterator[Result]:
         """The submission's documents in their order, each with its job's state and output so far."""
@@ -186,81 +229,44 @@ class Producer:
 
     def check(self, wish: Wish) -> Recipe:
         """The wish's recipe. Raises `BadRequest` for a recipe, parameter or model there is not."""
-        recipe = self.recipes.get(wish.recipe)
-        if recipe is None:
-            raise BadRequest(f"no recipe {wish.recipe!r}: choose one of {', '.join(sorted(self.recipes))}")
-        for name in sorted(recipe.parameters - wish.values.keys()):
-            raise BadRequest(f"recipe {recipe.name!r} needs a {name}: give --set {name}='...'")
-        for name in sorted(wish.values.keys() - recipe.parameters):
-            raise BadRequest(f"recipe {recipe.name!r} takes no {name!r}: it takes {_listed(recipe.parameters)}")
-        if wish.model is not None and wish.model not in self.catalogue.models:
-            raise BadRequest(f"no model {wish.model!r}: choose one of {', '.join(self.catalogue.models)}")
-        return recipe
+        return check(wish, self.recipes, self.catalogue)
 
-    def _item(self, taken: Taken | Unreadable, wish: Wish, submission_id: str, position: int) -> NewItem:
-        if isinstance(taken, Unreadable):
-            raise taken
-        source, document = taken
-        own = replace(
-            wish,
-            recipe=source.recipe or wish.recipe,
-            complexity=source.complexity or wish.complexity,
-            values={**wish.values, **source.values},
-        )
-        try:
-            recipe = self.check(own)
-        except BadRequest as error:
-            raise Unreadable(source.name, str(error)) from None
-        complexity = own.complexity or recipe.complexity
-        return NewItem(
-            position=position,
-            name=source.name,
-            key=job_key(
-                document.hash,
-                recipe.hash,
-                values=own.values,
-                complexity=complexity,
-                model=own.model,
-                salt=submission_id if wish.again else "",
-            ),
-            document=NewDocument(
-                hash=document.hash,
-                media_type=document.media_type,
-                content=document.content,
-                text=None if _is_plain(document) else document.text,
-                pages=document.pages,
-            ),
-            recipe=recipe,
-            values=own.values,
-            complexity=complexity,
-            lane=self.catalogue.lanes[complexity].queue,
-            model=own.model,
-            metadata=source.metadata,
-        )
+    def _items(self, documents: Iterable[Taken | Unreadable], wish: Wish, receipt: Receipt) -> Iterator[list[NewItem]]:
+        """The documents with what is asked of them, a chunk at a time; the receipt gets what is left out."""
+        salt = receipt.submission_id if wish.again else ""
+        position = 0
+        for chunk in _portions(documents):
+            items = []
+            for document in chunk:
+                try:
+                    items.append(new_item(document, wish, self.recipes, self.catalogue, position=position, salt=salt))
+                except Skipped as note:
+                    receipt.skipped.append(note)
+                except Unreadable as fault:
+                    receipt.unreadable.append(fault)
+                else:
+                    position += 1
+            yield items
 
-    def _store_and_publish(self, items: Sequence[NewItem], receipt: Receipt) -> None:
-        added = add(self.database, receipt.submission_id, items)
-        for one in added:
+    def _store_and_publish(
+        self, items: Sequence[NewItem], receipt: Receipt, last_turns: dict[tuple[str, int], int], estimator: Estimator
+    ) -> None:
+        added = add(self.database, receipt.submission_id, items, last_turns=last_turns)
+        for item, one in zip(items, added, strict=True):
             if one.created:
+                estimator.add(item)
                 receipt.accepted += 1
+                last_turns[one.place] = max(one.turn, last_turns.get(one.place, 0))
             else:
+                estimator.known()
                 receipt.known[one.state] += 1
-        self._publish([one for one in added if one.created or (one.state is JobState.QUEUED and not one.published)])
-
-    def _publish(self, jobs: Sequence[Added]) -> None:
-        messages = publish_many(
-            self.broker,
-            [Outgoing(TASK_NAME, (job.job_id, job.generation), job.lane, task_id=message_id(job)) for job in jobs],
-        )
-        mark_published(
-            self.database,
-            [Published(job.job_id, job.generation, message) for job, message in zip(jobs, messages, strict=True)],
-        )
-
-
-def message_id(job: Added) -> str:
-    """The Celery task id of a job's message: a replay has its own, so that an old revoke does not meet it."""
-    return f"{job.job_id}.{job.generation}"
+        waiting: defaultdict[str, dict[str, Message]] = defaultdict(dict)  # by id: a document may be there twice
+        for one in added:
+            if one.state is JobState.QUEUED and not one.published:
+                waiting[one.lane][one.job_id] = Message(one.job_id, one.generation, one.lane, priority=one.priority)
+        if waiting:
+            lines = {lane: list(messages.values()) for lane, messages in waiting.items()}
+            publish_first(self.broker, self.database, lines)
 
 
 def _portions(documents: Iterable[Taken | Unreadable]) -> Iterator[list[Taken | Unreadable]]:
@@ -280,12 +286,3 @@ def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(values)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-def _is_plain(document: ReadDocument) -> bool:
-    """Whether the text is the bytes as UTF-8, so that storing both would store it twice."""
-    return document.text is not None and document.text.encode() == document.content
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -9,23 +9,26 @@
         print(dead.preview(wanted, change))
         print(dead.replay(wanted, change, per_minute=100))
 
-Jobs are queued in the ledger before their messages are published. Whoever stops in between loses nothing: the next
-replay publishes what was left behind, and so does the sweeper.
+Jobs are queued in the ledger, and wait there for their turn to be published, or for their time: see `workers.feeder`.
+Whoever stops in between loses nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
+import structlog
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
 from config.catalogue import Complexity
 from config.prices import PriceBook, UnknownPrice, load_prices
 from config.settings import Settings, load_settings
-from tasks.document import TASK_NAME
 from tasks.model.job import JobState
 from tasks.rules.pricing import estimate_nanousd
 from tasks.rules.replaying import Asked, BadEdit, Edit, call_of, changes, edited, prompt_characters
@@ -34,20 +37,16 @@ from workers.ledger import (
     Anew,
     Letter,
     LetterFilter,
-    Published,
     Replayed,
     discard_letters,
-    left_behind,
-    mark_published,
     read_letters,
     replace_letters,
     replay_letters,
 )
 from workers.producer import BadRequest, Producer
-from workers.transport import BrokerRefused, Outgoing, publish_many
+from workers.transport import Bell, channel_of
 
-LEFT_BEHIND_AFTER = timedelta(seconds=5)
-"""A replay that has not published for so long has stopped. Were it only slow, a job would get a message too many."""
+log = structlog.get_logger("docmill.replaying")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,6 @@ class Outcome:
     """Letters whose wish had a job already, which answers for them now."""
     overtaken: int = 0
     """Letters that somebody else decided about in the meantime."""
-    published: int = 0
-    """Messages that the broker took, with those that an earlier replay had left behind."""
-    trouble: str = ""
-    """Why the broker took no more; the letters after that are untouched."""
 
     @property
     def replayed(self) -> int:
@@ -158,32 +153,26 @@ class DeadLetters:
     def replay(self, wanted: LetterFilter, change: Change | None = None, *, per_minute: int | None = None) -> Outcome:
         """Queue the letters' jobs again, or changed ones in their place, `per_minute` of them; None is all at once.
 
-        The delay is the broker's, so nothing waits here. Raises `BadRequest` for an empty filter or a change that does
-        not do, before anything is changed.
+        Nothing waits here: the ledger knows when each may begin. Raises `BadRequest` for an empty filter or a change
+        that does not do, before anything is changed.
         """
         wanted, edit = self.as_of_now(wanted), self.edit(change or Change())
         if edit != Edit():
             for _ in self._wishes(wanted, edit):  # a change that one cannot take is told before the first is made
                 pass
         begun, done, placed = self.database.now(), Outcome(), 0
+        last_turns: dict[tuple[str, int], int] = {}
         try:
-            done.published += self.publish_left_behind()
             for chunk in read_letters(self.database, wanted):
-                moments = [begun + _wait(placed + n, per_minute) for n in range(len(chunk))]
+                moments = [_moment(begun, placed + n, per_minute) for n in range(len(chunk))]
                 placed += len(chunk)
-                moved = self._move(wanted.state, chunk, moments, edit)
+                moved = self._move(wanted.state, chunk, moments, edit, last_turns)
+                for one in moved:
+                    last_turns[one.place] = max(one.turn, last_turns.get(one.place, 0))
                 _count(done, chunk, moved)
-                done.published += self._publish([one for one in moved if _unpublished(one)])
-        except BrokerRefused as refusal:
-            done.trouble = str(refusal)
+        finally:
+            self._ring({lane for lane, _ in last_turns})
         return done
-
-    def publish_left_behind(self) -> int:
-        """Publish what an earlier replay queued and did not publish, and say how much. Raises `BrokerRefused`."""
-        published = 0
-        while left := left_behind(self.database, self.database.now() - LEFT_BEHIND_AFTER):
-            published += self._publish(left)
-        return published
 
     def discard(self, wanted: LetterFilter) -> int:
         """Give the letters up for good, and say how many: they keep their history, and what they cost."""
@@ -212,7 +201,12 @@ class DeadLetters:
                 yield letter, before, _edited(letter, before, edit)
 
     def _move(
-        self, state: JobState, chunk: Sequence[Letter], moments: Sequence[datetime], edit: Edit
+        self,
+        state: JobState,
+        chunk: Sequence[Letter],
+        moments: Sequence[datetime | None],
+        edit: Edit,
+        last_turns: Mapping[tuple[str, int], int],
     ) -> list[Replayed]:
         again: list[Again] = []
         anew: list[Anew] = []
@@ -225,31 +219,16 @@ class DeadLetters:
                 lanes = self._producer.catalogue.lanes
                 lane = lanes[after.complexity].queue if after.complexity is not letter.complexity else letter.lane
                 anew.append(Anew(letter, after, lane, not_before))
-        moved = replay_letters(self.database, state, again) if again else []
-        return moved + (replace_letters(self.database, state, anew) if anew else [])
+        moved = replay_letters(self.database, state, again, last_turns=last_turns) if again else []
+        return moved + (replace_letters(self.database, state, anew, last_turns=last_turns) if anew else [])
 
-    def _publish(self, jobs: Sequence[Replayed]) -> int:
-        now = self.database.now()
-        distinct = {job.job_id: job for job in jobs}.values()  # letters with the same wish share a job
-        in_order = sorted(distinct, key=lambda job: (job.not_before or now, job.job_id))
-        ids = publish_many(
-            self._producer.broker,
-            [
-                Outgoing(
-                    TASK_NAME,
-                    (job.job_id, job.generation),
-                    job.lane,
-                    countdown_s=max(0.0, ((job.not_before or now) - now).total_seconds()),
-                    task_id=f"{job.job_id}.{job.generation}",
-                )
-                for job in in_order
-            ],
-        )
-        mark_published(
-            self.database,
-            [Published(job.job_id, job.generation, id_) for job, id_ in zip(in_order, ids, strict=True)],
-        )
-        return len(ids)
+    def _ring(self, lanes: Collection[str]) -> None:
+        """Best effort: the sweeper rings too, and a broker that is away has nobody who could run the jobs."""
+        try:
+            with channel_of(self._producer.broker) as channel:
+                Bell(channel.store.client, channel.keys).ring(lanes)
+        except (OperationalError, RedisError):
+            log.warning("feeder.unheard", lanes=sorted(lanes))
 
 
 def _asked(letter: Letter) -> Asked:
@@ -263,12 +242,9 @@ def _edited(letter: Letter, before: Asked, edit: Edit) -> Asked:
         raise BadRequest(f"job {letter.id}: {error}") from None
 
 
-def _wait(place: int, per_minute: int | None) -> timedelta:
-    return timedelta(minutes=place / per_minute) if per_minute else timedelta()
-
-
-def _unpublished(job: Replayed) -> bool:
-    return job.state is JobState.QUEUED and not job.published
+def _moment(begun: datetime, place: int, per_minute: int | None) -> datetime | None:
+    """From when on the letter in this place may run; None is in its turn."""
+    return begun + timedelta(minutes=place / per_minute) if per_minute else None
 
 
 def _count(done: Outcome, chunk: Sequence[Letter], moved: Sequence[Replayed]) -> None:

@@ -1,46 +1,30 @@
-"""`docmill lanes`: the lanes with what waits in them; pauses them, and lets them work again, on all workers."""
+"""`docmill lanes`: the lanes, what waits in them and how long it takes; pauses them, and lets them work again."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from config.catalogue import Catalogue, load_catalogue
 from config.settings import load_settings
 from scripts.commands.shared import terminal
-from scripts.commands.shared.figures import ago
+from scripts.commands.shared.backlog import LaneLine, Limit, read_lanes
+from scripts.commands.shared.figures import ago, span
 from scripts.commands.shared.lanes import ending, tell
 from scripts.commands.shared.mistakes import Mistake, one_line
 from scripts.commands.shared.options import add_json
 from scripts.commands.shared.settings import broker
+from workers.ledger import open_database
 
 if TYPE_CHECKING:
-    import redis
-
-    from workers.transport import Depth, Pause
+    from workers.transport import Pause
 
 ALL = "all"
-NUMBERS = ("slots", "ready", "delayed", "held")
-
-
-@dataclass(frozen=True, slots=True)
-class LaneLine:
-    """A lane as it stands. Of `slots` each worker process has as many; the other numbers are of the whole broker."""
-
-    lane: str
-    model: str | None
-    """It is routed to; None takes jobs of any."""
-    slots: int
-    ready: int
-    delayed: int
-    held: int
-    """By workers: mostly jobs that run."""
-    pause: Pause | None
+NUMBERS = ("slots", "in flight", "ready", "waiting", "delayed")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
             resumed = pauses.resume(lanes_named(args.name, catalogue))
             print(f"resumed: {', '.join(resumed)}" if resumed else "nothing to resume: no such lane is paused")
         else:
-            _show(_lines(client, catalogue), as_json=args.json)
+            with open_database(settings.ledger_url) as database:
+                lines = read_lanes(client, database, catalogue, settings.owner_timeout_s)
+            _show(lines, as_json=args.json)
     return 0
 
 
@@ -95,35 +81,57 @@ def _user() -> str:
         return "a person"
 
 
-def _lines(client: redis.Redis, catalogue: Catalogue) -> list[LaneLine]:
-    from workers.transport import Pauses, depths
-
-    routed = {catalogue.lanes[complexity].queue: model for complexity, model in catalogue.routes.items()}
-    found, paused = depths(client, list(catalogue.queues)), Pauses(client).read(list(catalogue.queues))
-    return [
-        _line(lane, routed.get(lane), slots, found[lane], paused.get(lane)) for lane, slots in catalogue.queues.items()
-    ]
-
-
-def _line(lane: str, model: str | None, slots: int, depth: Depth, pause: Pause | None) -> LaneLine:
-    return LaneLine(
-        lane, model, slots, ready=sum(depth.ready.values()), delayed=depth.delayed, held=depth.unacked, pause=pause
-    )
-
-
 def _show(lines: list[LaneLine], *, as_json: bool) -> None:
     if as_json:
-        terminal.print_json(lines)
+        terminal.print_json([_fields(line) for line in lines])
         return
-    shown = terminal.table("lane", "model", *NUMBERS, "state", right=NUMBERS, fold=["state"])
+    right = [*NUMBERS, "left"]
+    shown = terminal.table("lane", "model", *right, "limit", "state", right=right, fold=["state"])
     for line in lines:
+        numbers = (line.slots, line.in_flight, line.ready, line.waiting, line.delayed)
         shown.add_row(
-            line.lane, line.model or "any", *(f"{getattr(line, name):,}" for name in NUMBERS), _state(line.pause)
+            line.lane,
+            line.model or "any",
+            *(f"{number:,}" for number in numbers),
+            _left(line),
+            _use(line.limit),
+            _state(line.pause),
         )
     terminal.out().show(shown)
     for _, advice in tell({line.lane: line.pause for line in lines if line.pause}):
         if advice:
             terminal.note(f"→ {advice}", "yellow")
+
+
+def _fields(line: LaneLine) -> dict[str, Any]:
+    limit = line.limit
+    return {
+        **{name: getattr(line, name) for name in LaneLine.__slots__},
+        "limit": None
+        if limit is None
+        else {
+            "per_minute": limit.limit._asdict(),
+            "used_last_minute": limit.used._asdict(),
+            "share": limit.share,
+        },
+    }
+
+
+def _left(line: LaneLine) -> str:
+    """How long until all of it has ended: `2 h 10 min`, empty where nothing is left, `?` where nobody can tell."""
+    if not line.left:
+        return ""
+    return "?" if line.seconds_left is None else span(line.seconds_left)
+
+
+def _use(limit: Limit | None) -> str:
+    """The limit that is used most: `92 % of 4,000 requests/min`; empty while none is known."""
+    tightest = limit.tightest if limit else None
+    if tightest is None:
+        return ""
+    kind, used, most = tightest
+    what = kind if kind == "requests" else f"{kind} tokens"
+    return f"{used / most:.0%} of {most:,.0f} {what}/min".replace("%", " %")
 
 
 def _state(pause: Pause | None) -> Text:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +15,11 @@ from config.settings import Settings
 from scripts.stack.valkey import ValkeyServer
 from tasks.model.job import JobState
 from workers.intake import Source, Taken, read
-from workers.ledger import LetterFilter
+from workers.ledger import LetterFilter, waiting
 from workers.ledger.tables import jobs
 from workers.producer import BadRequest, Producer, Wish
 from workers.replaying import Change, DeadLetters, Outcome
+from workers.transport import Bell
 
 LETTERS = 1_500
 ALL = LetterFilter(everything=True)
@@ -40,16 +39,10 @@ def settings(tmp_path: Path, valkey: ValkeyServer) -> Settings:
     return settings
 
 
-def messages(valkey: ValkeyServer) -> Counter[str]:
-    """How many messages there are by their Celery id, waiting ones included."""
-    with Redis.from_url(valkey.url) as client:
-        found: list[bytes] = []
-        for key in client.keys("*docmill.*"):
-            if client.type(key) == b"list":
-                found += client.lrange(key, 0, -1)
-            elif b"delayed" in key:
-                found += [entry[1:] for entry in client.zrange(key, 0, -1)]
-    return Counter(json.loads(message)["headers"]["id"] for message in found)
+def queued(settings: Settings) -> int:
+    """Jobs that wait in a line."""
+    with Producer.open(settings) as producer:
+        return sum(waiting(producer.database, producer.catalogue.queues).values())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ def messages(valkey: ValkeyServer) -> Counter[str]:
     ],
     ids=["as it is", "paced", "changed"],
 )
-def test_of_two_people_one_publishes_each_job(
+def test_of_two_people_one_queues_each_job(
     settings: Settings, valkey: ValkeyServer, replay: Callable[[DeadLetters], Outcome]
 ) -> None:
     def person(_: int) -> Outcome:
@@ -71,10 +64,16 @@ def test_of_two_people_one_publishes_each_job(
     with ThreadPoolExecutor(2) as people:
         one, other = people.map(person, range(2))
     assert one.replayed + other.replayed == LETTERS
-    assert one.published + other.published == LETTERS
-    sent = messages(valkey)
-    assert len(sent) == LETTERS
-    assert set(sent.values()) == {1}
+    assert queued(settings) == LETTERS
+    with Redis.from_url(valkey.url) as client:
+        assert Bell(client).rung() == {"docmill.low"}
+
+
+def test_a_replay_goes_on_without_a_broker(settings: Settings, valkey: ValkeyServer) -> None:
+    nowhere = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    with DeadLetters.open(nowhere) as dead:
+        assert dead.replay(ALL).replayed == LETTERS
+    assert queued(settings) == LETTERS
 
 
 def test_an_empty_filter_is_refused(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, BinaryIO, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from config.catalogue import Complexity
+from tasks.model.priority import Priority
 from workers.intake.document import MAX_BYTES, Unreadable, shown, size_mb
 from workers.intake.encoding import tidy
 from workers.intake.source import Source
@@ -30,6 +31,7 @@ class Line(BaseModel):
     text: str | None = None
     recipe: str | None = None
     complexity: Complexity | None = None
+    priority: Priority | None = None
     values: dict[str, str] = Field(default_factory=dict)
     """For the recipe's parameters, such as `question`."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
@@ -77,6 +79,7 @@ def _source(raw: bytes, where: str, folder: Path) -> Source | Unreadable:
         body=body,
         recipe=line.recipe,
         complexity=line.complexity,
+        priority=line.priority,
         values=line.values,
         metadata=line.metadata,
     )

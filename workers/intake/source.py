@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from config.catalogue import Complexity
+from tasks.model.priority import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Source:
     body: Path | bytes | str = field(repr=False)
     """A file to read, its bytes, or text, which is taken as it is."""
     recipe: str | None = None
-    """None leaves it to the submission, as does a complexity of None."""
+    """None leaves it to the submission, as does a complexity or a priority of None."""
     complexity: Complexity | None = None
+    priority: Priority | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -19,12 +19,13 @@ from tasks.rules.replaying import Asked
 from workers.ledger import steps
 from workers.ledger.database import Database
 from workers.ledger.ids import new_id
-from workers.ledger.letters import CHUNK, Letter, LetterFilter, read_letters
+from workers.ledger.letters import Letter, LetterFilter, read_letters
+from workers.ledger.line import Place, Turns
 from workers.ledger.many import Given, Many, Statement
 from workers.ledger.moving import event_row, tell
 from workers.ledger.steps import FLAG, ID, MOMENT, NUMBER
-from workers.ledger.submitting import job_key, keep_recipes
-from workers.ledger.tables import Json, items, jobs
+from workers.ledger.submitting import NO_TURNS, job_key, keep_recipes
+from workers.ledger.tables import BigInt, Json, items, jobs
 
 TOKEN = "replay"  # noqa: S105 - what the token of a replayed job begins with, until a worker's claim replaces it
 EMPTY: Mapping[str, str] = {}
@@ -34,10 +35,10 @@ USABLE = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobStat
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A wish to run a letter's job as it is."""
+    """A wish to run a letter's job as it is, in its turn, or where `not_before` is given from that moment on."""
 
     letter: Letter
-    not_before: datetime
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ class Anew:
     letter: Letter
     asked: Asked
     lane: str
-    not_before: datetime
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of a letter. Publish a message for those that are queued and not published."""
+    """What became of a letter. The job that answers for it waits in its lane's line, unless it was known."""
 
     letter_id: str
     job_id: str
@@ -62,17 +63,29 @@ class Replayed:
     state: JobState
     created: bool
     """Whether the job was made for this letter."""
-    published: bool
-    not_before: datetime | None
+    priority: int
+    turn: int
+
+    @property
+    def place(self) -> Place:
+        """Where it waits for its turn."""
+        return self.lane, self.priority
 
 
-def replay_letters(database: Database, state: JobState, wishes: Sequence[Again]) -> list[Replayed]:
-    """Queue a chunk of jobs again: history is kept. Those that somebody else moved are left out."""
+def replay_letters(
+    database: Database, state: JobState, wishes: Sequence[Again], *, last_turns: Mapping[Place, int] = NO_TURNS
+) -> list[Replayed]:
+    """Queue a chunk of jobs again: history is kept. Those that somebody else moved are left out.
+
+    `last_turns` are those of the replay's chunks before: see `workers.ledger.line`.
+    """
     token, at = new_id(TOKEN), database.now()
-    return database.write(partial(_replay, state=state, wishes=wishes, token=token, at=at))
+    return database.write(partial(_replay, state=state, wishes=wishes, token=token, at=at, last_turns=last_turns))
 
 
-def replace_letters(database: Database, state: JobState, wishes: Sequence[Anew]) -> list[Replayed]:
+def replace_letters(
+    database: Database, state: JobState, wishes: Sequence[Anew], *, last_turns: Mapping[Place, int] = NO_TURNS
+) -> list[Replayed]:
     """Put a changed job in the place of each of a chunk's: the old one is discarded, and the two link to each other.
 
     Submissions that point to the old job point to the new one then. A wish that has a job already gets that one, unless
@@ -80,7 +93,9 @@ def replace_letters(database: Database, state: JobState, wishes: Sequence[Anew])
     """
     token, at = new_id(TOKEN), database.now()
     fresh = [new_id("job") for _ in wishes]
-    return database.write(partial(_replace, state=state, wishes=wishes, fresh=fresh, token=token, at=at))
+    return database.write(
+        partial(_replace, state=state, wishes=wishes, fresh=fresh, token=token, at=at, last_turns=last_turns)
+    )
 
 
 def discard_letters(database: Database, wanted: LetterFilter) -> int:
@@ -94,27 +109,25 @@ def expire_letters(database: Database, older_than: timedelta) -> int:
     return sum(_discard(database, wanted.state, chunk, "letter_expired") for chunk in read_letters(database, wanted))
 
 
-def left_behind(database: Database, before: datetime) -> list[Replayed]:
-    """Replayed jobs whose message was never published, because the one who replayed them before that moment stopped."""
-    last = f"{TOKEN}-{int(before.timestamp() * 1000):012x}"  # `new_id` begins with the milliseconds
-    query = (
-        select(jobs.c.id, jobs.c.id, *_OF_REPLAYED)
-        .where(
-            jobs.c.state == steps.word(JobState.QUEUED),
-            jobs.c.published_at.is_(None),
-            jobs.c.token > f"{TOKEN}-",
-            jobs.c.token < last,
-        )
-        .order_by(jobs.c.not_before)
-        .limit(CHUNK)
-    )
-    return database.read(lambda connection: _replayed(connection, query))
-
-
 def _replay(
-    connection: Connection, *, state: JobState, wishes: Sequence[Again], token: str, at: datetime
+    connection: Connection,
+    *,
+    state: JobState,
+    wishes: Sequence[Again],
+    token: str,
+    at: datetime,
+    last_turns: Mapping[Place, int],
 ) -> list[Replayed]:
-    rows = [{**_guard(wish.letter), "token": token, "not_before": wish.not_before} for wish in _in_order(wishes)]
+    turns = Turns(connection, [(wish.letter.lane, wish.letter.priority) for wish in wishes], at, last_turns)
+    rows = [
+        {
+            **_guard(wish.letter),
+            "token": token,
+            "not_before": wish.not_before,
+            "turn": turns.take(wish.letter.lane, wish.letter.priority),
+        }
+        for wish in _in_order(wishes)
+    ]
     moved = _REPLAY[state].run(connection, rows)
     tell(connection, [event_row(row[0], at, "replayed", *row[1:]) for row in moved])
     ids = [wish.letter.id for wish in wishes]
@@ -130,6 +143,7 @@ def _replace(
     fresh: Sequence[str],
     token: str,
     at: datetime,
+    last_turns: Mapping[Place, int],
 ) -> list[Replayed]:
     ids = dict(zip((wish.letter.id for wish in wishes), fresh, strict=True))
     moved = {
@@ -143,12 +157,13 @@ def _replace(
     hashes = keep_recipes(connection, [wish.asked.recipe for wish in ours], at)
     keys = _keys(connection, ours)
     wanted = sorted(ours, key=lambda wish: keys[wish.letter.id])
+    turns = Turns(connection, [(wish.lane, wish.letter.priority) for wish in wanted], at, last_turns)
     made = {
         job_id
         for (job_id,) in _KEEP_JOB.run(
             connection,
             [
-                _job(wish, ids[wish.letter.id], keys[wish.letter.id], hashes[id(wish.asked.recipe)], token, at)
+                _job(wish, ids[wish.letter.id], keys[wish.letter.id], hashes[id(wish.asked.recipe)], turns, token, at)
                 for wish in wanted
             ],
         )
@@ -207,7 +222,7 @@ def _jobs_by_key(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
     return {key: (job_id, JobState(state)) for key, job_id, state in found}
 
 
-def _job(wish: Anew, job_id: str, key: str, recipe_hash: str, token: str, at: datetime) -> dict[str, Any]:
+def _job(wish: Anew, job_id: str, key: str, recipe_hash: str, turns: Turns, token: str, at: datetime) -> dict[str, Any]:
     letter, asked = wish.letter, wish.asked
     return {
         "id": job_id,
@@ -220,6 +235,8 @@ def _job(wish: Anew, job_id: str, key: str, recipe_hash: str, token: str, at: da
         "values": dict(asked.values),
         "complexity": asked.complexity.value,
         "lane": wish.lane,
+        "priority": letter.priority,
+        "turn": turns.take(wish.lane, letter.priority),
         "model": asked.model,
         "state": JobState.QUEUED.value,
         "generation": 0,
@@ -264,14 +281,14 @@ def _replayed(connection: Connection, query: Select[Any], fresh: Mapping[str, st
             lane=lane,
             state=JobState(state),
             created=fresh.get(letter_id) == job_id,
-            published=published_at is not None,
-            not_before=not_before,
+            priority=priority,
+            turn=turn,
         )
-        for letter_id, job_id, generation, lane, state, published_at, not_before in connection.execute(query).all()
+        for letter_id, job_id, generation, lane, state, priority, turn in connection.execute(query).all()
     ]
 
 
-_OF_REPLAYED = (jobs.c.generation, jobs.c.lane, jobs.c.state, jobs.c.published_at, jobs.c.not_before)
+_OF_REPLAYED = (jobs.c.generation, jobs.c.lane, jobs.c.state, jobs.c.priority, jobs.c.turn)
 
 
 def _of(state: JobState, step: Step, given: Given) -> Any:  # noqa: ANN401 - an Update, which `values` widens
@@ -295,6 +312,7 @@ def _again(state: JobState, given: Given) -> Statement:
             started_at=None,
             finished_at=None,
             not_before=given["not_before"],
+            turn=given["turn"],
         )
         .returning(jobs.c.id, jobs.c.attempt, jobs.c.generation)
     )
@@ -329,7 +347,7 @@ def _repoint(given: Given) -> Statement:
 
 _STATES = (JobState.DEAD, JobState.UNCERTAIN)
 _GUARD: steps.Types = {"id": ID, "generation": NUMBER, "token": ID}
-_REPLAY = {state: Many(partial(_again, state), {**_GUARD, "not_before": MOMENT}) for state in _STATES}
+_REPLAY = {state: Many(partial(_again, state), {**_GUARD, "not_before": MOMENT, "turn": BigInt}) for state in _STATES}
 _REPLACE = {state: Many(partial(_give_way, state), {**_GUARD, "as": ID}) for state in _STATES}
 _DISCARD = {state: Many(partial(_give_up, state), _GUARD) for state in _STATES}
 _FIND_BY_KEY = Many(
@@ -341,7 +359,8 @@ _KEEP_JOB = Many(
         **dict.fromkeys(("id", "key", "submission_id", "name", "document_hash", "recipe_hash", "recipe"), ID),
         "values": Json,
         **dict.fromkeys(("complexity", "lane", "model", "state"), ID),
-        **dict.fromkeys(("generation", "attempt", "throttles"), NUMBER),
+        **dict.fromkeys(("generation", "attempt", "throttles", "priority"), NUMBER),
+        "turn": BigInt,
         "token": ID,
         "not_before": MOMENT,
         "replay_of": ID,

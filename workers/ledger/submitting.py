@@ -18,11 +18,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from config.catalogue import Complexity
 from config.recipe import Recipe
 from tasks.model.job import JobState
+from tasks.model.priority import Priority
 from workers.ledger.database import Database
 from workers.ledger.ids import new_id
+from workers.ledger.line import Place, Turns
 from workers.ledger.many import Given, Many, Statement
 from workers.ledger.steps import FLAG, ID, MOMENT, NUMBER, TELL
-from workers.ledger.tables import Json, documents, items, jobs, recipes, storable, submissions
+from workers.ledger.tables import BigInt, Json, documents, items, jobs, recipes, storable, submissions
+
+NO_TURNS: Mapping[Place, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,12 @@ class NewItem:
     """The queue of its complexity."""
     model: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of an item. Publish a message for those that are `created`, or queued but not `published`."""
+    """What became of an item. Those that are queued and not `published` wait in their lane's line."""
 
     position: int
     name: str
@@ -69,6 +74,13 @@ class Added:
     created: bool
     state: JobState
     published: bool
+    priority: int = Priority.NORMAL.step
+    turn: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where it waits for its turn."""
+        return self.lane, self.priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +120,17 @@ def begin_submission(database: Database, *, recipe: str, label: str = "", again:
     return str(row["id"])
 
 
-def add(database: Database, submission_id: str, chunk: Sequence[NewItem]) -> list[Added]:
+def add(
+    database: Database, submission_id: str, chunk: Sequence[NewItem], *, last_turns: Mapping[Place, int] = NO_TURNS
+) -> list[Added]:
     """Commit a chunk of items, 500 or so, with their documents and jobs; returns them in the same order.
 
-    Two submitters of the same document at once get the same job, and one of them has `created` it.
+    Two submitters of the same document at once get the same job, and one of them has `created` it. `last_turns` are
+    those of the submission's chunks before: see `workers.ledger.line`.
     """
     at = database.now()
     fresh = [new_id("job") for _ in chunk]  # made here, so that a transaction run twice knows its own
-    return database.write(lambda connection: _add(connection, submission_id, chunk, fresh, at))
+    return database.write(lambda connection: _add(connection, submission_id, chunk, fresh, at, last_turns))
 
 
 def mark_published(database: Database, published: Sequence[Published]) -> None:
@@ -129,13 +144,22 @@ def mark_published(database: Database, published: Sequence[Published]) -> None:
 
 
 def _add(
-    connection: Connection, submission_id: str, chunk: Sequence[NewItem], fresh: Sequence[str], at: datetime
+    connection: Connection,
+    submission_id: str,
+    chunk: Sequence[NewItem],
+    fresh: Sequence[str],
+    at: datetime,
+    last_turns: Mapping[Place, int],
 ) -> list[Added]:
     _keep_documents(connection, [item.document for item in chunk], at)
     hashes = keep_recipes(connection, [item.recipe for item in chunk], at)
+    turns = Turns(connection, [(item.lane, item.priority.step) for item in chunk], at, last_turns)
+    jobs_wanted = [
+        _job(item, job_id, hashes[id(item.recipe)], submission_id, turns, at)
+        for item, job_id in zip(chunk, fresh, strict=True)
+    ]
     # In the order of their keys: two submitters with the same documents wait for each other, never in a ring.
-    wanted = sorted(zip(chunk, fresh, strict=True), key=lambda pair: pair[0].key)
-    jobs_wanted = [_job(item, job_id, hashes[id(item.recipe)], submission_id, at) for item, job_id in wanted]
+    jobs_wanted.sort(key=lambda row: row["key"])
     made = {job_id for (job_id,) in _KEEP_JOB.run(connection, jobs_wanted)}
     TELL.run(
         connection,
@@ -205,7 +229,9 @@ def _characters(document: NewDocument) -> int | None:
     return None if document.media_type == "application/pdf" else len(document.content.decode("utf-8", "replace"))
 
 
-def _job(item: NewItem, job_id: str, recipe_hash: str, submission_id: str, at: datetime) -> dict[str, Any]:
+def _job(
+    item: NewItem, job_id: str, recipe_hash: str, submission_id: str, turns: Turns, at: datetime
+) -> dict[str, Any]:
     return {
         "id": job_id,
         "key": item.key,
@@ -217,6 +243,8 @@ def _job(item: NewItem, job_id: str, recipe_hash: str, submission_id: str, at: d
         "values": dict(item.values),
         "complexity": item.complexity.value,
         "lane": item.lane,
+        "priority": item.priority.step,
+        "turn": turns.take(item.lane, item.priority.step),
         "model": item.model,
         "state": JobState.QUEUED.value,
         "generation": 0,
@@ -238,7 +266,15 @@ def _item(item: NewItem, added: Added, submission_id: str) -> dict[str, Any]:
 
 
 def _added(
-    item: NewItem, fresh: str, job_id: str, generation: int, lane: str, state: str, published_at: datetime | None
+    item: NewItem,
+    fresh: str,
+    job_id: str,
+    generation: int,
+    lane: str,
+    priority: int,
+    turn: int,
+    state: str,
+    published_at: datetime | None,
 ) -> Added:
     return Added(
         position=item.position,
@@ -249,6 +285,8 @@ def _added(
         created=job_id == fresh,
         state=JobState(state),
         published=published_at is not None,
+        priority=priority,
+        turn=turn,
     )
 
 
@@ -265,7 +303,7 @@ def _mark(given: Given) -> Statement:
 
 
 _FIND_DOCUMENT = Many(lambda given: select(documents.c.hash).where(documents.c.hash == given["hash"]), {"hash": ID})
-_KNOWN = ("key", "id", "generation", "lane", "state", "published_at", "replayed_as")
+_KNOWN = ("key", "id", "generation", "lane", "priority", "turn", "state", "published_at", "replayed_as")
 _OF_KNOWN = [jobs.c[name] for name in _KNOWN]
 _FIND_JOB = Many(lambda given: select(*_OF_KNOWN).where(jobs.c.key == given["key"]), {"key": ID})
 _FIND_NEXT = Many(lambda given: select(*_OF_KNOWN).where(jobs.c.id == given["id"]), {"id": ID})
@@ -275,7 +313,8 @@ _KEEP_JOB = Many(
         **dict.fromkeys(("id", "key", "submission_id", "name", "document_hash", "recipe_hash", "recipe"), ID),
         "values": Json,
         **dict.fromkeys(("complexity", "lane", "model", "state"), ID),
-        **dict.fromkeys(("generation", "attempt", "throttles"), NUMBER),
+        **dict.fromkeys(("generation", "attempt", "throttles", "priority"), NUMBER),
+        "turn": BigInt,
         "created_at": MOMENT,
     },
 )

@@ -24,6 +24,7 @@ ADVICE = {
     "BillingStopped": "add credit, or mend the billing, at Claude's console",
     "SpendCap": "raise the limit at Claude's console, or wait",
     "UnknownModel": "route to another model in catalogue.toml, and start again what has the old one",
+    "OverBudget": "`docmill budget` tells what is left of it, and `docmill budget set day` raises it",
     "Unkeepable": "make room on the disk",
     "": "`docmill lanes resume` lets it work again",
 }

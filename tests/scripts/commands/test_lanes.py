@@ -10,8 +10,12 @@ import pytest
 import redis
 
 from config.settings import load_settings
+from scripts.commands.lanes import _use
+from scripts.commands.shared.backlog import Limit, _seconds_left
 from scripts.commands.shared.lanes import PauseNotes, tell
 from scripts.stack.valkey import ValkeyServer
+from tasks.rules.feeding import HEAD
+from tasks.rules.limiting import Amounts
 from tests.scripts.commands.conftest import Docmill
 from workers.transport import Pause, Pauses
 
@@ -97,3 +101,49 @@ def test_who_waits_is_told_once(docmill: Docmill, pauses: Pauses, capsys: pytest
     said = capsys.readouterr().err
     assert said.count("no credit") == 1
     assert "jobs wait there and lose nothing" in said
+
+
+def test_a_lane_tells_what_waits_and_how_long_it_takes(docmill: Docmill, home: Path, tmp_path: Path) -> None:
+    letters = tmp_path / "letters.jsonl"
+    letters.write_text("".join(json.dumps({"id": str(n), "text": f"letter {n}"}) + "\n" for n in range(HEAD + 30)))
+    assert docmill("submit", str(letters)).code == 0
+    low = {line["lane"]: line for line in json.loads(docmill("lanes", "--json").out)}["docmill.low"]
+    assert (low["ready"], low["waiting"], low["in_flight"], low["slots"]) == (HEAD, 30, 0, 0)
+    assert low["seconds_left"] is None
+    assert low["limit"] is None
+    assert "?" in docmill("lanes").out
+    status = json.loads(docmill("status", "--json").out)["lanes"]
+    assert [lane["waiting"] for lane in status if lane["lane"] == "docmill.low"] == [30]
+    assert "in line for the broker" in docmill("doctor").out
+
+
+@pytest.mark.parametrize(
+    ("limit", "lately", "left"),
+    [
+        (None, (60, 60.0), 200.0),
+        (None, None, None),
+        (Limit(Amounts(requests=100), Amounts(), 0.5), None, 240.0),
+        (Limit(Amounts(requests=100), Amounts(), 0.5), (20, 10.0), 100.0),
+    ],
+)
+def test_the_time_left_is_by_what_was_sent_lately_or_by_the_limit(
+    limit: Limit | None, lately: tuple[int, float] | None, left: float | None
+) -> None:
+    assert _seconds_left(200, lately, limit) == left
+
+
+def test_the_limit_that_is_used_most_is_told() -> None:
+    assert _use(Limit(Amounts(4_000, 400_000, 80_000), Amounts(1_000, 360_000, 8_000), 0.95)) == (
+        "90 % of 400,000 input tokens/min"
+    )
+    assert _use(Limit(Amounts(), Amounts(5, 5, 5), 1.0)) == ""
+
+
+def test_a_priority_is_kept_with_the_job(docmill: Docmill, tmp_path: Path) -> None:
+    letters = tmp_path / "letters.jsonl"
+    lines = [{"id": "a", "text": "a"}, {"id": "b", "text": "b", "priority": "low"}]
+    letters.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert docmill("submit", "--priority", "high", str(letters)).code == 0
+    jobs = {line["name"]: line["job_id"] for line in docmill("results").lines}
+    assert docmill("show", jobs["a"], "--json").json["job"]["priority"] == "high"
+    assert "low priority" in docmill("show", jobs["b"]).out

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from config.settings import Settings
 from scripts.commands.shared import terminal
+from scripts.commands.shared.asking import asked
 from scripts.commands.shared.figures import counted, exact_dollars, span
 from scripts.commands.shared.letters.which import Kind, read_filter
-from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.settings import check_broker
 from tasks.rules.pricing import dollars
 from workers.ledger import group_letters
 
 if TYPE_CHECKING:
     from workers.replaying import Outcome, Preview
-
-BROKER_TROUBLE = 2
-"""Exit code, as for any server that cannot be reached."""
 
 
 def replay_letters(args: argparse.Namespace, kind: Kind, settings: Settings) -> int:
@@ -41,20 +38,14 @@ def replay_letters(args: argparse.Namespace, kind: Kind, settings: Settings) -> 
             _tell_preview(preview, kind, args)
             return 0
         if preview.letters == 0:
-            published = dead.publish_left_behind()
-            left = f"; {counted(published, 'job')} of an earlier replay published" if published else ""
-            _tell(args, {"replayed": 0, "published": published}, f"no {kind.noun} matches{left}")
+            _tell(args, {"replayed": 0}, f"no {kind.noun} matches")
             return 0
         check_broker(settings)
         if not args.yes and not _confirmed(preview, kind, args):
             return 1
         outcome = dead.replay(wanted, change, per_minute=args.per_minute)
     _tell(args, _outcome_fields(outcome), _outcome(outcome, args.per_minute))
-    if outcome.trouble:
-        terminal.note(
-            f"the broker took no more: {outcome.trouble}; nothing is lost: the same command again goes on", "yellow"
-        )
-    return BROKER_TROUBLE if outcome.trouble else 0
+    return 0
 
 
 def discard_letters(args: argparse.Namespace, kind: Kind, settings: Settings) -> int:
@@ -68,7 +59,7 @@ def discard_letters(args: argparse.Namespace, kind: Kind, settings: Settings) ->
             what = f"{counted(letters, kind.noun)} would be discarded" if letters else f"no {kind.noun} matches"
             _tell(args, {"letters": letters, "dry_run": args.dry_run}, what)
             return 0
-        if not args.yes and not _asked(f"discard {counted(letters, kind.noun)} for good?"):
+        if not args.yes and not asked(f"discard {counted(letters, kind.noun)} for good?"):
             return 1
         discarded = dead.discard(wanted)
     _tell(args, {"discarded": discarded}, f"{counted(discarded, kind.noun)} discarded")
@@ -95,15 +86,7 @@ def _confirmed(preview: Preview, kind: Kind, args: argparse.Namespace) -> bool:
     if sys.stdin.isatty():
         for line in lines:
             terminal.note(line)
-    return _asked(f"replay {counted(preview.letters, kind.noun)}?")
-
-
-def _asked(question: str) -> bool:
-    """Whether the person at the terminal says yes. Raises `Mistake` where there is none."""
-    if not sys.stdin.isatty():
-        raise Mistake(f"{question} Nobody is here to ask: say --yes to do it, or --dry-run to see what it would do")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return asked(f"replay {counted(preview.letters, kind.noun)}?")
 
 
 def _preview(preview: Preview, kind: Kind, per_minute: int | None) -> Iterator[str]:
@@ -156,6 +139,4 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "created": outcome.created,
         "linked": outcome.linked,
         "overtaken": outcome.overtaken,
-        "published": outcome.published,
-        "broker_trouble": outcome.trouble or None,
     }
