@@ -5,17 +5,26 @@ The arithmetic is in `tasks.rules.pricing`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config.files import first_problem, read_toml
 
 SHIPPED = Path(__file__).with_name("prices.toml")
+KINDS = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output")
+"""What has a rate of its own: the fields of `Price` and of `tasks.model.call.Usage` that are billed."""
+
+Rate = Annotated[Decimal, Field(ge=0, decimal_places=9)]
+"""Dollars per million tokens, to the nano-dollar."""
+Factor = Annotated[Decimal, Field(ge=0)]
 
 
 class Price(BaseModel):
@@ -23,18 +32,43 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
-    cache_write_5m: Decimal = Field(ge=0)
-    cache_write_1h: Decimal = Field(ge=0)
-    cache_read: Decimal = Field(ge=0)
+    model: str = ""
+    """Whose it is; empty in a file, whose entries are for several."""
+    input: Rate
+    output: Rate
+    cache_write_5m: Rate
+    cache_write_1h: Rate
+    cache_read: Rate
     long_prompt_tokens: int | None = Field(default=None, gt=0)
     """Prompts above so many tokens (cached ones included) pay `long_prompt_factor` on every token, answers too."""
-    long_prompt_factor: Decimal = Field(default=Decimal(1), ge=0)
-    batch_factor: Decimal = Field(default=Decimal("0.5"), ge=0)
-    us_only_factor: Decimal = Field(default=Decimal("1.1"), ge=0)
+    long_prompt_factor: Factor = Decimal(1)
+    batch_factor: Factor = Decimal("0.5")
+    us_only_factor: Factor = Decimal("1.1")
     source: str = "overrides"
     version: str = ""
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        for reckoned in ("nanousd_per_mtok", "hash"):  # a copy may be given other rates
+            copied.__dict__.pop(reckoned, None)
+        return copied
+
+    @cached_property
+    def nanousd_per_mtok(self) -> dict[str, int]:
+        """The rates in nano-dollars per million tokens, exactly, by kind."""
+        return {kind: int(getattr(self, kind).scaleb(9)) for kind in KINDS}
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all that it says, in hex: two that price alike, by the same source and version, are one."""
+        factors = (self.long_prompt_factor, self.batch_factor, self.us_only_factor)
+        said = [self.model, self.source, self.version, *self.nanousd_per_mtok.values(), self.long_prompt_tokens]
+        return hashlib.sha256(json.dumps([*said, *map(plain, factors)]).encode()).hexdigest()
+
+
+def plain(factor: Decimal) -> str:
+    """A factor as it is written down: without zeros at its end, and without an exponent."""
+    return format(factor.normalize(), "f")
 
 
 class UnknownPrice(LookupError):
@@ -84,7 +118,8 @@ class PriceBook:
     def _look_up(self, model: str, at: datetime) -> Price:
         for entry in self._entries:
             if entry.fits(model, at):
-                return entry
+                said = {name: getattr(entry, name) for name in Price.model_fields}
+                return Price(**{**said, "model": model})
         return _from_genai_prices(model, at)
 
 
@@ -107,6 +142,7 @@ def _from_genai_prices(model: str, at: datetime) -> Price:
         return Decimal(value)
 
     return Price(
+        model=model,
         input=rate("input_mtok"),
         output=rate("output_mtok"),
         cache_write_5m=rate("cache_write_mtok"),

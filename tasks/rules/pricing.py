@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-from config.prices import Price
+from config.prices import KINDS, Price, plain
 from tasks.model.call import Usage
 
 NANO = 1_000_000_000
-NANOUSD_PER_TOKEN = Decimal(1_000)
-"""One US dollar per million tokens, in nano-dollars per token."""
+PER_MTOK = Decimal(1_000_000)
 CHARACTERS_PER_TOKEN = Decimal("3.0")
 """Low on purpose: an estimate of tokens from characters should not fall short. English text has about 4."""
+PRECISION = 100
+"""Digits: no product of tokens, rate and three factors has so many, so that nothing but the end is rounded."""
 
 
-def cost_nanousd(usage: Usage, price: Price, *, batch: bool = False, us_only: bool = False) -> int:
-    """Cost of one call in nano-dollars.
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A cost, and what the rates were multiplied by, by name, where anything was."""
+
+    cost_nanousd: int
+    multipliers: Mapping[str, str] | None
+
+
+def priced(usage: Usage, price: Price, *, batch: bool = False, us_only: bool = False) -> Priced:
+    """Cost of one call, and how it came about: `reckoned` comes to the same from what is told here."""
+    factors = {}
+    if price.long_prompt_tokens is not None and usage.prompt > price.long_prompt_tokens:
+        factors["long_prompt"] = plain(price.long_prompt_factor)
+    if batch:
+        factors["batch"] = plain(price.batch_factor)
+    if us_only:
+        factors["us_only"] = plain(price.us_only_factor)
+    return Priced(reckoned(usage, price, factors), factors or None)
+
+
+def reckoned(usage: Usage, price: Price, multipliers: Mapping[str, str] | None) -> int:
+    """Cost in nano-dollars of these tokens at these rates, times the multipliers.
 
     The sum is exact; a fraction of a nano-dollar, which only fractional rates bring, is rounded half up once,
     at the end.
     """
-    total = (
-        usage.input * price.input
-        + usage.cache_write_5m * price.cache_write_5m
-        + usage.cache_write_1h * price.cache_write_1h
-        + usage.cache_read * price.cache_read
-        + usage.output * price.output
-    )
-    if price.long_prompt_tokens is not None and usage.prompt > price.long_prompt_tokens:
-        total *= price.long_prompt_factor
-    if batch:
-        total *= price.batch_factor
-    if us_only:
-        total *= price.us_only_factor
-    return int((total * NANOUSD_PER_TOKEN).to_integral_value(ROUND_HALF_UP))
+    rates = price.nanousd_per_mtok
+    total: int = sum(getattr(usage, kind) * rates[kind] for kind in KINDS)
+    if not multipliers and total % 1_000_000 == 0:
+        return total // 1_000_000
+    with localcontext(prec=PRECISION):
+        exact = Decimal(total)
+        for factor in (multipliers or {}).values():
+            exact *= Decimal(factor)
+        return int((exact / PER_MTOK).to_integral_value(ROUND_HALF_UP))
+
+
+def cost_nanousd(usage: Usage, price: Price, *, batch: bool = False, us_only: bool = False) -> int:
+    """Cost of one call in nano-dollars; see `reckoned`."""
+    return priced(usage, price, batch=batch, us_only=us_only).cost_nanousd
 
 
 def estimate_nanousd(characters: int, max_tokens: int, price: Price) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,5 +72,27 @@ def test_an_unknown_model_costs_an_unknown_amount(tmp_path: Path) -> None:
 
 def test_a_price_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text('[[price]]\nmodels = "x"\ninput = "-1"')
+    with pytest.raises(BadConfig, match=r"prices\.toml: price\.0\.input"):
+        load_prices(tmp_path)
+
+
+def test_a_price_is_known_by_what_it_says(tmp_path: Path) -> None:
+    book = load_prices(tmp_path)
+    price = book.price(HAIKU, NOW)
+    assert (price.model, len(price.hash)) == (HAIKU, 64)
+    assert price.hash == load_prices(tmp_path).price(HAIKU, NOW).hash
+    assert price.model_copy(update={"input": Decimal("1.000")}).hash == price.hash
+    changes: list[dict[str, Any]] = [
+        {"model": SONNET},
+        {"version": "contract-7"},
+        {"output": Decimal("5.000000001")},
+        {"long_prompt_tokens": 200_000},
+        {"us_only_factor": Decimal("1.2")},
+    ]
+    assert len({price.hash, *(price.model_copy(update=change).hash for change in changes)}) == len(changes) + 1
+
+
+def test_a_rate_finer_than_a_nano_dollar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('[[price]]\nmodels = "x"\ninput = "0.0000000001"')
     with pytest.raises(BadConfig, match=r"prices\.toml: price\.0\.input"):
         load_prices(tmp_path)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.prices import KINDS, Price
 from tasks.model.call import Usage
-from tasks.rules.pricing import cost_nanousd, dollars, estimate_nanousd
+from tasks.rules.pricing import cost_nanousd, dollars, estimate_nanousd, priced, reckoned
 from tests.values import HAIKU_PRICE
 
 tokens = st.integers(0, 2_000_000)
@@ -66,6 +68,33 @@ def test_us_only_inference_costs_a_tenth_more() -> None:
 )
 def test_a_long_prompt_makes_every_token_dearer(usage: Usage, nanousd: int) -> None:
     assert cost_nanousd(usage, LONG) == nanousd
+
+
+FRACTIONAL = LONG.model_copy(update={"input": Decimal("0.123456789"), "us_only_factor": Decimal("1.0625")})
+
+
+@given(usages, st.sampled_from([HAIKU_PRICE, LONG, FRACTIONAL]), st.booleans(), st.booleans())
+def test_a_cost_follows_from_its_tokens_its_price_and_its_multipliers(
+    usage: Usage, price: Price, batch: bool, us_only: bool
+) -> None:
+    told = priced(usage, price, batch=batch, us_only=us_only)
+    assert reckoned(usage, price, told.multipliers) == told.cost_nanousd
+    exact = sum(getattr(usage, kind) * getattr(price, kind) for kind in KINDS) * 1_000
+    for factor in (told.multipliers or {}).values():
+        exact *= Decimal(factor)
+    assert abs(told.cost_nanousd - exact) <= Decimal("0.5")
+    long = price.long_prompt_tokens is not None and usage.prompt > price.long_prompt_tokens
+    flags = {"long_prompt": long, "batch": batch, "us_only": us_only}
+    assert set(told.multipliers or {}) == {name for name, holds in flags.items() if holds}
+
+
+@given(usages, st.sampled_from(KINDS))
+def test_no_token_is_priced_twice_and_thinking_is_part_of_the_answer(usage: Usage, kind: str) -> None:
+    one_more = replace(usage, **{kind: getattr(usage, kind) + 1})
+    more = cost_nanousd(one_more, HAIKU_PRICE) - cost_nanousd(usage, HAIKU_PRICE)
+    assert more == getattr(HAIKU_PRICE, kind) * 1_000
+    assert one_more.prompt - usage.prompt == (kind != "output")
+    assert cost_nanousd(replace(usage, thinking=usage.output), HAIKU_PRICE) == cost_nanousd(usage, HAIKU_PRICE)
 
 
 @given(characters=st.integers(0, 10_000_000), max_tokens=st.integers(1, 128_000))

@@ -11,6 +11,7 @@ from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Route, Usage
 from tasks.model.job import Job
 from tasks.rules.prompting import shell_hash, write_prompt
+from tests.values import HAIKU_PRICE
 from workers.ledger import (
     Added,
     Database,
@@ -27,6 +28,9 @@ from workers.ledger import (
 RECIPE = Recipe(name="summarize", system="You summarize.", instruction="In {words} words.", max_tokens=100)
 VALUES = {"words": "ten"}
 ROUTE = Route("claude-haiku-4-5-20251001", 100, "complexity low", stream=False, deadline_s=30.0)
+
+DAY = "2026-11-22"
+PRICE = HAIKU_PRICE.model_copy(update={"model": ROUTE.model, "source": "genai-prices", "version": "1"})
 
 
 def document(text: str) -> NewDocument:
@@ -62,6 +66,7 @@ def call_of(job: Job) -> tuple[Call, str]:
         document_hash=job.document.hash,
         queued_ms=job.queued_ms,
         estimate_nanousd=900,
+        day=DAY,
     )
     return call, prompt.shell
 
@@ -72,8 +77,7 @@ def answered(call: Call, text: str = "an answer", *, cost_nanousd: int | None = 
         state=CallState.ANSWERED,
         usage=Usage(input=10, cache_read=7, output=5),
         cost_nanousd=cost_nanousd,
-        price_source="genai-prices",
-        price_version="1",
+        price=None if cost_nanousd is None else PRICE,
         request_id="req_1",
         status=200,
         stop_reason="end_turn",

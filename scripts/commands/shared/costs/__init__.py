@@ -1,0 +1,1 @@
+"""What `docmill costs` shows: tables, bars, CSV, and the comparison with the provider's own export."""
