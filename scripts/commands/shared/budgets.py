@@ -1,0 +1,38 @@
+"""Budgets that keep jobs waiting, told to a person who waits for answers."""
+
+from __future__ import annotations
+
+import time
+
+from config.settings import Settings
+from scripts.commands.shared import terminal
+from tasks.model.budget import Scope
+from tasks.rules.budget import named
+from tasks.rules.days import day_of
+from tasks.rules.pricing import dollars
+from workers.ledger import Database, budgets_now
+
+LOOK_EVERY_S = 2.0
+
+
+class BudgetNotes:
+    """Says on stderr which budgets are used up, each once. The day's stops lanes, of which `PauseNotes` tells."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._zone, self._database = settings.time_zone, database
+        self._said: set[tuple[str, str, int | None]] = set()
+        self._next_look = 0.0
+
+    def look(self) -> None:
+        """Look, if some time has passed since the last one. Raises `LedgerError`."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_EVERY_S
+        for budget in budgets_now(self._database, day_of(self._database.now(), self._zone)):
+            key = (budget.scope, budget.name, budget.hard_nanousd)
+            if budget.refused_at is None or budget.scope == Scope.DAY or key in self._said:
+                continue
+            self._said.add(key)
+            used = f"{dollars(budget.spent_nanousd)} of {dollars(budget.hard_nanousd or 0)} spent"
+            terminal.note(f"budget of {named(*key[:2])} has no room: {used}; jobs wait and lose nothing", "yellow")
+            terminal.note(f"→ docmill budget set {' '.join(key[:2])} --hard DOLLARS", "yellow")
