@@ -12,11 +12,19 @@ from config.settings import Settings, load_settings
 from config.stack import Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.answers import print_answers
+from scripts.commands.shared.budgets import BudgetNotes
 from scripts.commands.shared.figures import span
 from scripts.commands.shared.files import check_target, write_lines
 from scripts.commands.shared.lanes import PauseNotes
 from scripts.commands.shared.mistakes import Mistake
-from scripts.commands.shared.options import add_documents, add_json, add_simulator, simulator_arguments, wish_of
+from scripts.commands.shared.options import (
+    add_confirming,
+    add_documents,
+    add_json,
+    add_simulator,
+    simulator_arguments,
+    wish_of,
+)
 from scripts.commands.shared.progress import Standing, documents, follow
 from scripts.commands.shared.records import records
 from scripts.commands.shared.settings import check_broker
@@ -42,6 +50,7 @@ ANSWERS_SHOWN = 20
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add_documents(parser)
+    add_confirming(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE, a JSON object a line")
     add_json(parser)
     add_simulator(parser)
@@ -61,12 +70,16 @@ def run(args: argparse.Namespace) -> int:
     wish = wish_of(args)
     if args.output is not None:
         check_target(args.output)
-    with Producer.open(settings) as producer:
-        submitting = Submitting(args, wish, producer)
+    with Producer.open(settings) as producer, Submitting(args, wish, producer) as submitting:
+        if args.dry_run:
+            return submitting.tell_estimate()
+        if not submitting.is_confirmed():
+            return 1
         try:
             with _workers(settings, simulator, producer.database) as check:
                 began = time.monotonic()
-                receipt = _answered(submitting, producer.database, check, PauseNotes(settings))
+                notes = (PauseNotes(settings), BudgetNotes(settings, producer.database))
+                receipt = _answered(submitting, producer.database, check, notes)
                 return _print(args, producer.database, receipt, time.monotonic() - began)
         except BrokenPipeError:
             raise
@@ -118,12 +131,15 @@ def _tell_synthetic(simulated: bool) -> None:
         terminal.note(f"no ANTHROPIC_API_KEY: the simulator answers. {SYNTHETIC}", "yellow")
 
 
-def _answered(submitting: Submitting, database: Database, check: Callable[[], None], notes: PauseNotes) -> Receipt:
+def _answered(
+    submitting: Submitting, database: Database, check: Callable[[], None], notes: tuple[PauseNotes, BudgetNotes]
+) -> Receipt:
     """Submit, and wait until every document has its outcome."""
 
     def look_around() -> None:
         check()
-        notes.look()
+        for each in notes:
+            each.look()
 
     receipt = submitting.submit()
     terminal.note(f"{documents(receipt.items)} submitted as {receipt.submission_id}", "dim")

@@ -12,18 +12,21 @@ from config.settings import Settings, load_settings
 from config.stack import NotConfigured, Stack
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import ago
+from scripts.commands.shared.ids import find_submission
 from scripts.commands.shared.lanes import tell
 from scripts.commands.shared.mistakes import one_line
 from scripts.commands.shared.options import add_json, positive
 from scripts.commands.shared.settings import broker
+from scripts.commands.shared.summary import print_summary, read_summary, summary_fields, tally
 from tasks.model.job import ENDED, JobState
-from workers.ledger import SubmissionLine, open_database, progress, submissions
+from workers.ledger import Database, SubmissionLine, open_database, progress, results, submissions, waiting
 
 SHOWN = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
+    parser.add_argument("id", nargs="?", metavar="ID", help="only this submission, or the beginning of its id: its sum")
     parser.add_argument(
         "-n", type=positive, default=SHOWN, metavar="NUMBER", help="newest submissions to show (default: %(default)s)"
     )
@@ -34,8 +37,11 @@ def run(args: argparse.Namespace) -> int:
     """Show both. A broker that cannot be reached is said, and is no failure: the ledger is the truth."""
     settings = load_settings()
     with open_database(settings.ledger_url) as database:
+        if args.id is not None:
+            return _show_one(args, database)
         lines = [(line, progress(database, line.id)) for line in submissions(database, limit=args.n)]
-    lanes, trouble = _lanes(settings)
+        behind = waiting(database, load_catalogue(settings.home).queues)
+    lanes, trouble = _lanes(settings, behind)
     if args.json:
         terminal.print_json(
             {
@@ -52,6 +58,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _show_one(args: argparse.Namespace, database: Database) -> int:
+    submission_id = find_submission(database, args.id)
+    found, seen = read_summary(database, submission_id), tally(results(database, submission_id))
+    if args.json:
+        terminal.print_json(summary_fields(found, seen))
+    else:
+        print_summary(found, seen)
+    return 0
+
+
 def _fields(line: SubmissionLine, states: dict[JobState, int]) -> dict[str, Any]:
     return {
         "submission_id": line.id,
@@ -61,6 +77,7 @@ def _fields(line: SubmissionLine, states: dict[JobState, int]) -> dict[str, Any]
         "source": line.source,
         "documents": line.items,
         "states": {state.value: count for state, count in states.items()},
+        "estimate": line.estimate,
     }
 
 
@@ -96,8 +113,8 @@ def _print_submissions(lines: list[tuple[SubmissionLine, dict[JobState, int]]]) 
     terminal.out().show(shown)
 
 
-def _lanes(settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """The lanes with their depths; None and the reason where the broker does not say."""
+def _lanes(settings: Settings, behind: dict[str, int]) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """The lanes with their depths, and what waits behind them; None and the reason where the broker does not say."""
     import redis
 
     lanes = load_catalogue(settings.home).lanes
@@ -118,6 +135,7 @@ def _lanes(settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]
             "lane": lane.queue,
             "complexity": complexity.value,
             "ready": sum(found[lane.queue].ready.values()),
+            "waiting": behind[lane.queue],
             "delayed": found[lane.queue].delayed,
             "held": found[lane.queue].unacked,
             "slots_per_worker": lane.concurrency,
@@ -132,9 +150,11 @@ def _print_lanes(lanes: list[dict[str, Any]] | None, trouble: str | None) -> Non
     if lanes is None:
         terminal.out().print(terminal.cell(f"lanes: {trouble}", "dim"), soft_wrap=True)
         return
-    shown = terminal.table("lane", "ready", "delayed", "held", "slots", right=["ready", "delayed", "held", "slots"])
+    numbers = ["ready", "waiting", "delayed", "held", "slots"]
+    shown = terminal.table("lane", *numbers, right=numbers)
     for lane in lanes:
-        shown.add_row(lane["lane"], *(f"{lane[name]:,}" for name in ("ready", "delayed", "held", "slots_per_worker")))
+        fields = ("ready", "waiting", "delayed", "held", "slots_per_worker")
+        shown.add_row(lane["lane"], *(f"{lane[name]:,}" for name in fields))
     terminal.out().show(shown)
     for line, _ in tell({lane["lane"]: lane["paused"] for lane in lanes if lane["paused"]}):
         terminal.out().print(terminal.cell(f"{line}: see `docmill lanes`", "yellow"), soft_wrap=True)

@@ -6,7 +6,7 @@ import argparse
 
 from config.settings import load_settings
 from scripts.commands.shared import terminal
-from scripts.commands.shared.options import add_documents, add_json, wish_of
+from scripts.commands.shared.options import add_confirming, add_documents, add_json, wish_of
 from scripts.commands.shared.progress import documents
 from scripts.commands.shared.settings import check_broker
 from scripts.commands.shared.submitting import Submitting, receipt_fields
@@ -15,18 +15,23 @@ from scripts.commands.shared.submitting import Submitting, receipt_fields
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add_documents(parser)
+    add_confirming(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Submit. 1 when documents could not be read."""
+    """Submit. 1 when documents could not be read, or the person who was asked said no."""
     from workers.producer import Producer
 
     settings = load_settings()
     wish = wish_of(args)
-    check_broker(settings)
-    with Producer.open(settings) as producer:
-        submitting = Submitting(args, wish, producer)
+    if not args.dry_run:
+        check_broker(settings)
+    with Producer.open(settings) as producer, Submitting(args, wish, producer) as submitting:
+        if args.dry_run:
+            return submitting.tell_estimate()
+        if not submitting.is_confirmed():
+            return 1
         try:
             receipt = submitting.submit()
         except BaseException:

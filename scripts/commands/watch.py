@@ -6,6 +6,7 @@ import argparse
 
 from config.settings import load_settings
 from scripts.commands.shared import terminal
+from scripts.commands.shared.budgets import BudgetNotes
 from scripts.commands.shared.ids import find_submission
 from scripts.commands.shared.lanes import PauseNotes
 from scripts.commands.shared.options import add_json
@@ -33,8 +34,14 @@ def run(args: argparse.Namespace) -> int:
     with open_database(settings.ledger_url) as database:
         submission_id = find_submission(database, args.id)
         _tell_if_idle(database, submission_id)
+        pauses, budgets = PauseNotes(settings), BudgetNotes(settings, database)
+
+        def look_around() -> None:
+            pauses.look()
+            budgets.look()
+
         try:
-            follow(lambda: Standing(progress(database, submission_id)), PauseNotes(settings).look)
+            follow(lambda: Standing(progress(database, submission_id)), look_around)
         except KeyboardInterrupt:
             standing = Standing(progress(database, submission_id))
             terminal.note(f"{standing.told()}; the work goes on: `docmill watch {submission_id}` looks on again")

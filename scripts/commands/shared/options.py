@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from config.catalogue import Complexity
 from scripts.commands.shared.mistakes import Mistake
+from tasks.model.priority import Priority
+from tasks.rules.pricing import NANO
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -32,7 +36,7 @@ def add_documents(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="read FILE as JSONL whatever it is called; - is stdin. A line is an object with path or text, and id, "
-        "recipe, complexity, values, metadata as you like",
+        "recipe, complexity, priority, values, metadata as you like",
     )
     wish = parser.add_argument_group("what to ask")
     wish.add_argument("--recipe", metavar="NAME", help="see `docmill recipes` (default: summarize)")
@@ -55,9 +59,31 @@ def add_documents(parser: argparse.ArgumentParser) -> None:
         metavar="{low,medium,high}",
         help="how hard the documents are; high goes to the strong model (default: the recipe's)",
     )
+    wish.add_argument(
+        "--priority",
+        type=Priority,
+        choices=list(Priority),
+        default=Priority.NORMAL,
+        metavar="{high,normal,low}",
+        help="high goes first in its lane, low waits for what is left, and has a small share (default: normal)",
+    )
     wish.add_argument("--model", metavar="NAME", help="ask this model, whatever the complexity")
     wish.add_argument("--again", action="store_true", help="run, and pay for, documents that were submitted before")
     wish.add_argument("--label", default="", metavar="TEXT", help="a name for the submission in `docmill status`")
+
+
+def add_confirming(parser: argparse.ArgumentParser) -> None:
+    """For commands that may cost much."""
+    parser.add_argument("--dry-run", action="store_true", help="as `docmill estimate`: tell the likely cost, and stop")
+    parser.add_argument(
+        "--yes", "-y", action="store_true", help="do not ask, however much it may cost (see DOCMILL_CONFIRM_ABOVE_USD)"
+    )
+    parser.add_argument(
+        "--budget",
+        type=money,
+        metavar="DOLLARS",
+        help="spend no more than this on the new documents: the rest waits until `docmill budget set` allows more",
+    )
 
 
 def wish_of(args: argparse.Namespace) -> Wish:
@@ -80,6 +106,7 @@ def wish_of(args: argparse.Namespace) -> Wish:
         values=values,
         again=args.again,
         label=args.label,
+        priority=args.priority,
     )
 
 
@@ -115,6 +142,13 @@ def positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def money(text: str) -> int:
+    """Dollars, such as 50 or 0.25, in nano-dollars: exactly."""
+    if not re.fullmatch(r"\$?[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount in dollars: write 50 or 0.25")
+    return int(Decimal(text.removeprefix("$")) * NANO)
 
 
 def _rate(text: str) -> float:

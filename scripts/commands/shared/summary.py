@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.commands.shared import terminal
+from scripts.commands.shared.estimates import compared, estimate_fields
 from scripts.commands.shared.figures import cost, span, spent_fields, tokens
-from scripts.commands.shared.progress import told
+from scripts.commands.shared.progress import Standing, told
 from tasks.model.job import JobState
 from workers.ledger import Database, Result, Summary, summary
 
@@ -74,6 +75,7 @@ def summary_fields(found: Summary, seen: Tally) -> dict[str, Any]:
         "known": found.known,
         "states": {state.value: count for state, count in found.states.items()},
         **spent_fields(found.spent),
+        **estimate_fields(line.estimate, found.spent),
     }
 
 
@@ -100,6 +102,9 @@ def _lines(found: Summary, seen: Tally, wall_s: float | None) -> Iterator[tuple[
         yield "calls", f"{spent.calls:,}", ""
         yield "tokens", tokens(spent.usage), ""
     yield "cost", f"{cost(spent)}{NOT_PAID if spent.synthetic_calls else ''}", ""
+    estimate = compared(line.estimate, spent, finished=Standing(found.states).finished)
+    if estimate is not None:
+        yield "estimate", estimate, ""
     if seen.synthetic:
         all_of_them = seen.synthetic == line.items
         yield "answers", SYNTHETIC if all_of_them else f"{seen.synthetic:,} of {line.items:,} {SYNTHETIC}", "yellow"
