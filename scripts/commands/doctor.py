@@ -97,7 +97,7 @@ def _findings() -> Iterator[Finding]:
     except BadConfig as error:
         yield Finding("settings", Grade.MISSING, str(error), "mend or unset the variable")
         return
-    for look in (_home, _files, _key, _ledger, _stack, _broker):
+    for look in (_home, _files, _key, _ledger, _stack, _broker, _alerts):
         yield from look(settings)
 
 
@@ -148,6 +148,10 @@ def _files(settings: Settings) -> Iterator[Finding]:
         routed = set(catalogue.routes.values())
         routes = ", ".join(f"{complexity.value} → {model}" for complexity, model in catalogue.routes.items())
         yield Finding("catalogue", Grade.OK, f"{counted(len(catalogue.models), 'model')}; {routes}")
+        for model in sorted(routed):
+            retires_on = catalogue.models[model].retires_on
+            if retires_on is not None:
+                yield Finding("catalogue", Grade.WARNING, f"{model} retires on {retires_on}", "route to another model")
     except BadConfig as error:
         yield Finding("catalogue", Grade.MISSING, str(error), mend)
     try:
@@ -221,9 +225,9 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     if found.unpublished:
         yield Finding(
             "ledger",
-            Grade.WARNING,
-            f"{counted(found.unpublished, 'job')} without a message in the broker",
-            "submit the same documents again: it publishes them, and runs nothing twice",
+            Grade.NOTE,
+            f"{counted(found.unpublished, 'job')} in line for the broker: `docmill lanes`",
+            "" if found.workers else "workers bring them there: `docmill up`",
         )
     if found.unknown_calls:
         yield Finding("ledger", Grade.NOTE, f"{counted(found.unknown_calls, 'call')} of unknown cost: `docmill costs`")
@@ -274,6 +278,20 @@ def _paused(settings: Settings) -> Iterator[Finding]:
         yield Finding("lanes", Grade.WARNING, line, advice)
     if not pauses:
         yield Finding("lanes", Grade.OK, "none is paused")
+
+
+def _alerts(settings: Settings) -> Iterator[Finding]:
+    from workers.alerts import configured
+
+    try:
+        names = [channel.name for channel in configured(settings)]
+    except BadConfig as error:
+        yield Finding("alerts", Grade.MISSING, str(error), "mend or unset the variable")
+        return
+    if len(names) == 1:
+        yield Finding("alerts", Grade.NOTE, "go to the log alone", "set DOCMILL_ALERT_URLS to be told")
+    else:
+        yield Finding("alerts", Grade.OK, f"go to {', '.join(names)}; `docmill alerts test` tries them")
 
 
 def _embedded_broker() -> Iterator[Finding]:

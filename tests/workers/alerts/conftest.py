@@ -1,0 +1,34 @@
+"""Far sides, and something to tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.model.alert import Alert, Delivery
+from tests.workers.alerts.far_side import Endpoint, MailServer, http_endpoint, mail_server
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with http_endpoint() as opened:
+        yield opened
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    with mail_server() as opened:
+        yield opened
+
+
+def a_delivery(channel: str = "webhook") -> Delivery:
+    alert = Alert(
+        "budget.soft/day//2026-11-22/80",
+        "budget.soft",
+        "budget of the day: $8.30 spent, 83 % of the soft limit of $10",
+        "The threshold is 80 %.\nNext: docmill costs --by model",
+        {"percent": 83},
+    )
+    return Delivery("alert-1", channel, 0, datetime(2026, 11, 22, 3, tzinfo=UTC), alert)
