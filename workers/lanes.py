@@ -22,6 +22,7 @@ from tasks.model.fault import Fault, Overloaded, Unauthorized, Unreachable
 from tasks.ports import Claude
 from tasks.rules.parking import STORM_CALLS, is_storm
 from tasks.rules.verdict import BLOCK_PAUSES_S
+from workers.limiter import Slots
 from workers.transport import Pause, Pauses
 from workers.transport.channel import Channel
 
@@ -37,8 +38,10 @@ log = structlog.get_logger("docmill.lanes")
 class Lanes:
     """Meets `tasks.ports.Lanes`. Enter it in the loop that uses it: from then on it looks at the pauses each second."""
 
-    def __init__(self, app: Celery, queues: Sequence[str], claude: Claude, *, longest_pause_s: float) -> None:
-        self._app, self._queues, self._claude = app, list(queues), claude
+    def __init__(
+        self, app: Celery, queues: Sequence[str], claude: Claude, slots: Slots, *, longest_pause_s: float
+    ) -> None:
+        self._app, self._queues, self._claude, self._slots = app, list(queues), claude, slots
         self._key_pause_s = min(BLOCK_PAUSES_S[Unauthorized], longest_pause_s)
         self._pauses: dict[str, Pause] = {}
         self._last_calls: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=STORM_CALLS))
@@ -69,12 +72,15 @@ class Lanes:
             log.info("lane.open", lane=queue, fault=pause.fault)
 
     def saw(self, model: str, fault: Fault | None) -> bool:
-        """See `tasks.ports.Lanes`."""
+        """See `tasks.ports.Lanes`. In a storm this process goes on with half as many calls at once."""
+        if fault is not None and fault.put_off:
+            return False
         calls = self._last_calls[model]
         calls.append(isinstance(fault, Overloaded | Unreachable))
         if not is_storm(calls):
             return False
         calls.clear()  # the next storm is judged by the calls after this one
+        self._slots.halve(model)
         return True
 
     async def __aenter__(self) -> Self:
@@ -89,6 +95,7 @@ class Lanes:
     async def _look_on(self) -> None:
         is_first = True
         while True:
+            self._slots.recover()
             found = await self._ask(lambda pauses: pauses.read(self._queues))
             if found is not None:
                 self._pauses = found

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from tasks.model.fault import (
     BadOutput,
     BillingStopped,
     Blocked,
     Fault,
+    NoRoom,
+    OverBudget,
     Overloaded,
     PdfFailed,
     PoolFull,
@@ -28,7 +31,11 @@ from tasks.model.fault import (
 )
 from tasks.model.job import Job
 from tasks.model.verdict import Bury, Park, RetryIn, Verdict
+from tasks.rules import budget
+from tasks.rules.limiting import RAMP_CODE
+from tasks.rules.parking import storm_pause_s
 
+UTC = ZoneInfo("UTC")
 LONGEST_WAIT_S = 300.0
 FIRST_WAIT_S = 2.0
 FIRST_OVERLOAD_WAIT_S = 5.0
@@ -42,8 +49,6 @@ RATE_PAUSE_S = 5.0
 RAMP_PAUSE_S = 60.0
 """Where the server does not say how long."""
 RATE_SPREAD_S = 3.0
-STORM_PAUSE_S = 30.0
-RAMP_CODE = "ramp_limit_exceeded"
 
 BLOCK_PAUSES_S: dict[type[Fault], float] = {
     SpendCap: 3600.0,
@@ -65,9 +70,13 @@ class Bounds:
     """Times a job may be told to wait before it is buried."""
     longest_pause_s: float
     """A blocked lane is tried again at least so often."""
+    zone: ZoneInfo = UTC
+    """That says when a day, and its budget, ends."""
 
 
-def judge(fault: Fault, job: Job, bounds: Bounds, *, storm: bool, now: datetime, draw: float) -> Verdict:
+def judge(
+    fault: Fault, job: Job, bounds: Bounds, *, storm: bool, now: datetime, draw: float, paced: bool = False
+) -> Verdict:
     """What follows from a fault.
 
     Args:
@@ -77,28 +86,35 @@ def judge(fault: Fault, job: Job, bounds: Bounds, *, storm: bool, now: datetime,
         storm: Whether most calls of the job's lane find Claude overloaded just now.
         now: The moment, in UTC.
         draw: Chance, uniform over [0, 1).
+        paced: Whether a rate limit that was met is taken care of for all, so that the lane need not stop.
     """
     match fault:
+        case OverBudget():
+            return Park(budget.wait_s(fault, now, bounds.zone, bounds.longest_pause_s, draw), fault)
         case Blocked():
             return Park(block_pause_s(fault, now, bounds.longest_pause_s), fault)
         case Throttled():
-            return _told_to_wait(fault, job, bounds, storm=storm, draw=draw)
+            return _told_to_wait(fault, job, bounds, storm=storm, draw=draw, paced=paced)
         case Transient():
             return _failed(fault, job, bounds, draw=draw)
         case _:
             return Bury(fault)
 
 
-def _told_to_wait(fault: Fault, job: Job, bounds: Bounds, *, storm: bool, draw: float) -> Verdict:
+def _told_to_wait(fault: Fault, job: Job, bounds: Bounds, *, storm: bool, draw: float, paced: bool) -> Verdict:
+    if isinstance(fault, NoRoom):
+        return RetryIn(wait_s(1, fault.retry_after_s, draw), fault, counts=False)
     if job.throttles + 1 >= bounds.max_throttles:
         return Bury(fault)
     match fault:
+        case RateLimited() if paced:
+            return RetryIn(rate_pause_s(fault, draw), fault, counts=False)
         case RateLimited():
             return Park(rate_pause_s(fault, draw), fault)
         case PoolFull():
             return RetryIn(POOL_WAIT_S * draw, fault, counts=False)
         case Overloaded() | Unreachable() if storm:
-            return Park(max(STORM_PAUSE_S, fault.retry_after_s or 0.0), fault)
+            return Park(storm_pause_s(fault.retry_after_s, draw), fault)
         case _:
             return RetryIn(_backoff_s(fault, job, FIRST_OVERLOAD_WAIT_S, draw), fault, counts=False)
 

@@ -87,11 +87,10 @@ def test_jobs_wait_in_stopped_lanes_and_lose_nothing(mill: Mill, kind: str, faul
     assert "parked" in [event.kind for event in told.events]
 
 
-def test_a_rate_limit_stops_the_lane_for_as_long_as_asked(mill: Mill) -> None:
+def test_a_rate_limit_stops_the_model_for_as_long_as_asked_and_no_lane(mill: Mill) -> None:
     first = mill.submit(["{{sim:429:3x1}} a letter"])
-    mill.until(lambda: bool(pauses_of(mill)), "the lane is paused")
-    assert set(pauses_of(mill)) == {"docmill.low", "docmill.medium"}
-    mill.until(lambda: mill.states(first) == {JobState.PARKED: 1}, "the job is parked")
+    mill.until(lambda: mill.states(first) == {JobState.WAITING: 1}, "the job waits")
+    assert pauses_of(mill) == {}
     later = mill.submit(letters(20, "later"))
     high = mill.submit(letters(5, "high"), complexity=Complexity.HIGH)
     assert {result.model for result in mill.finish(high)} == {"claude-sonnet-4-6"}
@@ -129,4 +128,4 @@ def test_a_storm_stops_the_lane(mill: Mill) -> None:
     pause = pauses_of(mill)["docmill.low"]
     assert pause.fault == "Overloaded"
     assert pause.until is not None
-    assert 29 < (pause.until - pause.since).total_seconds() < 31
+    assert 5 <= (pause.until - pause.since).total_seconds() <= 10

@@ -1,0 +1,1 @@
+"""Rate limits kept and used, against the simulator's hidden buckets."""

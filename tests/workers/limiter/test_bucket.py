@@ -1,0 +1,149 @@
+"""The script on a real Valkey against the rules in Python, and what several processes see of one bucket."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scripts.stack.valkey import ValkeyServer
+from tasks.rules.limiting import (
+    Amounts,
+    Bucket,
+    Pace,
+    capped,
+    charged,
+    clamped,
+    penalised,
+    rates,
+    refilled,
+    reserved,
+    taught,
+)
+from workers.limiter.bucket import NOT_SAID, Buckets, Word, bucket_key
+from workers.transport import Keys
+
+PACE = Pace()
+WHOLE = Pace(slow_start=1)
+LIMITS = Amounts(1000, 100_000, 20_000)
+FIELDS = ("requests", "input", "output")
+CLOCK = 0.25
+"""Seconds by which the two clocks of a test may differ, on a busy machine."""
+names = (f"key:model-{n}" for n in itertools.count())
+
+
+@pytest.fixture
+def client(shared_valkey: ValkeyServer) -> Iterator[Any]:
+    with redis.Redis.from_url(shared_valkey.url) as client:
+        yield client
+
+
+def put(client: Any, name: str, bucket: Bucket) -> None:
+    """Write a bucket as the script would have left it."""
+    fields: dict[str, float] = {
+        "factor": bucket.factor,
+        "stepped_at": bucket.stepped_at,
+        "born_at": bucket.born_at,
+        "at": bucket.at,
+        "paused_until": bucket.paused_until,
+    }
+    for n, kind in enumerate(FIELDS):
+        fields |= {f"limit:{kind}": bucket.limits[n], f"level:{kind}": bucket.level[n]}
+    client.hset(bucket_key(Keys(), name), mapping=fields)
+
+
+def server_now(client: Any) -> float:
+    seconds, microseconds = client.time()
+    return float(seconds + microseconds / 1_000_000)
+
+
+some = st.floats(0, 5_000).map(lambda value: round(value, 3))
+amounts = st.builds(Amounts, st.integers(1, 1), st.integers(0, 30_000), st.integers(0, 9_000))
+limits = st.builds(Amounts, st.integers(0, 5_000), st.integers(0, 2_000_000), st.integers(0, 400_000))
+levels = st.builds(Amounts, st.integers(-300, 100), st.integers(-90_000, 90_000), st.integers(-20_000, 20_000))
+unsents = st.builds(Amounts, st.integers(0, 40), st.integers(0, 30_000), st.integers(0, 9_000))
+lefts = st.one_of(st.just(NOT_SAID), st.builds(Amounts, *[st.integers(0, 30_000)] * 3))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    known=limits,
+    level=levels,
+    ago=st.tuples(some, some, some),
+    paused_s=st.sampled_from([0.0, 0.0, 30.0]),
+    factor=st.floats(0.3, 1.0),
+    learned=st.one_of(st.just(Amounts()), limits),
+    used=st.builds(Amounts, st.just(0), st.integers(-9_000, 9_000), st.integers(-900, 900)),
+    left=lefts,
+    penalty=st.sampled_from([(-1.0, 1.0), (-1.0, 1.0), (5.0, 0.85), (60.0, 0.7)]),
+    asked=st.lists(amounts, max_size=6),
+    unsent=st.tuples(unsents, unsents),
+)
+def test_the_script_does_as_the_rules_say(
+    client: Any,
+    known: Amounts,
+    level: Amounts,
+    ago: tuple[float, float, float],
+    paused_s: float,
+    factor: float,
+    learned: Amounts,
+    used: Amounts,
+    left: Amounts,
+    penalty: tuple[float, float],
+    asked: list[Amounts],
+    unsent: tuple[Amounts, Amounts],
+) -> None:
+    name = next(names)
+    start = server_now(client)
+    bucket = Bucket(
+        at=start + paused_s if paused_s else start - ago[0],
+        born_at=start - ago[1],
+        limits=known,
+        level=level,
+        factor=factor,
+        stepped_at=start - ago[2],
+        paused_until=start + paused_s if paused_s else start - 1,
+    )
+    put(client, name, bucket)
+    client.hset(bucket_key(Keys(), name), "waiting:other", " ".join(map(str, unsent[1])))
+    now = server_now(client)
+    said = Buckets(client, Keys(), PACE).tell(
+        Word(
+            name,
+            "p",
+            learned=learned,
+            used=used,
+            remaining=left,
+            pause_s=penalty[0],
+            cut=penalty[1],
+            unsent=unsent[0],
+            asked=asked,
+        )
+    )
+    bucket = charged(refilled(taught(bucket, learned, now), PACE, now), used)
+    bucket = clamped(capped(bucket, Amounts(*map(sum, zip(*unsent, strict=True))), PACE, now), left)
+    if penalty[0] >= 0:
+        bucket = penalised(bucket, *penalty, now)
+    waits: list[float | None] = []
+    for one in asked:
+        bucket, wait_s = reserved(bucket, one, PACE, now)
+        waits.append(wait_s)
+    assert said.limits == bucket.limits
+    assert said.factor == pytest.approx(bucket.factor, abs=0.011)
+    assert said.pause_s == pytest.approx(max(0, bucket.paused_until - now), abs=CLOCK)
+    for expected, got in zip(waits, said.waits_s, strict=True):
+        if expected is not None and got >= 0:
+            assert got == pytest.approx(expected, abs=CLOCK, rel=0.02)
+        elif (expected is None) != (got < 0):
+            near = -1 - got if expected is None else expected
+            assert near == pytest.approx(PACE.longest_wait_s, abs=1)  # on the very edge
+            return  # what follows was asked of another bucket
+    rate = rates(bucket, PACE, now)
+    for n in range(3):
+        if bucket.limits[n]:
+            assert said.level[n] == pytest.approx(bucket.level[n], abs=1 + CLOCK * rate[n], rel=0.02)
