@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -35,6 +36,10 @@ class Model(BaseModel):
     """Shortest prefix that the API caches; below it a cache mark does nothing, silently."""
     thinks_by_default: bool = False
     """Thinks, and bills the thinking as output, unless told not to."""
+    limit_class: str = ""
+    """Models whose calls count toward one rate limit share a class; empty: one of its own."""
+    retires_on: date | None = None
+    """Day from which it answers no more, as announced; None where nothing is."""
 
 
 class Lane(BaseModel):
@@ -44,6 +49,19 @@ class Lane(BaseModel):
 
     queue: str = Field(min_length=1)
     concurrency: int = Field(gt=0)
+
+
+class RateCeiling(BaseModel):
+    """What all workers together may ask of a class of models, by our own decision; None leaves it to Claude."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rpm: int | None = Field(default=None, gt=0)
+    """Requests per minute."""
+    itpm: int | None = Field(default=None, gt=0)
+    """Input tokens per minute, without cache reads."""
+    otpm: int | None = Field(default=None, gt=0)
+    """Output tokens per minute."""
 
 
 class Catalogue(BaseModel):
@@ -56,6 +74,8 @@ class Catalogue(BaseModel):
     lanes: dict[Complexity, Lane]
     suspect: Lane
     """Where a job goes whose worker died twice while it ran."""
+    limits: dict[str, RateCeiling] = {}
+    """By class of models. Claude's own limits are read from its responses, and count where they are lower."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -74,6 +94,11 @@ class Catalogue(BaseModel):
     def queues(self) -> dict[str, int]:
         """Every queue of jobs, with how many of its jobs one worker process runs at once."""
         return {lane.queue: lane.concurrency for lane in (*self.lanes.values(), self.suspect)}
+
+    def limit_class(self, model: str) -> str:
+        """Which rate limit calls to a model count toward; one that is not listed has its own."""
+        listed = self.models.get(model)
+        return listed.limit_class or model if listed else model
 
 
 def load_catalogue(home: Path) -> Catalogue:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.files import BadConfig
@@ -35,6 +36,9 @@ class Settings(BaseSettings):
         default="", validation_alias=AliasChoices("anthropic_base_url", "ANTHROPIC_BASE_URL")
     )
     """Empty means Anthropic's own address, or the simulator's where there is no key."""
+
+    simulator_url: str = ""
+    """Where a simulator of its own listens, asked where there is no key. Empty means that `docmill up` starts one."""
 
     connect_timeout_s: float = Field(default=5, gt=0)
     """Longest wait for a connection to Claude."""
@@ -73,11 +77,60 @@ class Settings(BaseSettings):
     dead_letter_days: float = Field(default=30, gt=0)
     """Days until a dead letter that nobody decides about is discarded. What it cost stays in the ledger."""
 
+    slow_start: float = Field(default=0.1, gt=0, le=1)
+    """Share of a newly met rate limit that the workers begin with; it doubles each minute. Claude also limits how fast
+    usage may grow. 1 begins with all of it."""
+
+    confirm_above_usd: Decimal = Field(default=Decimal(10), ge=0)
+    """`submit` and `run` ask before documents whose likely cost in US dollars is above this: a slip of the pen names
+    the wrong folder. The simulator's answers cost nothing, and nothing is asked."""
+
     time_zone: ZoneInfo = ZoneInfo("UTC")
     """When a day begins and ends for costs, budgets and alerts: an IANA name, such as `Europe/Berlin`."""
 
+    total_every_s: float = Field(default=180, gt=0)
+    """How often the day's total is counted, and looked at for alerts."""
+
+    alert_urls: SecretStr = SecretStr("")
+    """Channels for alerts, as apprise takes them, each with a name of yours before it and blanks between them:
+    `ops=mailto://user:password@example.org?to=ops@example.org chat=slack://...`. The log is one of its own accord."""
+
+    alert_webhook_url: SecretStr = SecretStr("")
+    """Where alerts are posted as JSON, signed: see `workers.alerts.webhook`."""
+
+    alert_webhook_secret: SecretStr = SecretStr("")
+    """What the webhook's receiver checks the signature by."""
+
+    alert_soft_percent: str = "50,80,100"
+    """Shares of a soft budget that are told of, each once a day and budget; 0 tells of none."""
+
+    alert_unusual_factor: float = Field(default=3, ge=0)
+    """A day is unusual that costs more than so many times the median of those before it; 0 tells of none."""
+
+    alert_dead_letters: int = Field(default=50, ge=0)
+    """Dead letters within an hour that are told of once there are more; 0 tells of none."""
+
+    alert_queue_age_s: float = Field(default=3600, ge=0)
+    """A lane is told of once a job has waited longer for its first turn, once a day; 0 tells of none."""
+
+    alert_digest: bool = False
+    """Whether each day is told of when it was closed."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Level of our own log lines, which carry ids and numbers and never a document's text."""
+
+    @field_validator("alert_soft_percent")
+    @classmethod
+    def _percentages(cls, said: str) -> str:
+        shares = [share.strip() for share in said.split(",")]
+        if not all(share.isdecimal() for share in shares):
+            raise ValueError("write whole percentages with commas between them, such as 50,80,100, or 0 for none")
+        return ",".join(shares)
+
+    @property
+    def soft_percent(self) -> tuple[int, ...]:
+        """`alert_soft_percent` in numbers."""
+        return tuple(int(share) for share in self.alert_soft_percent.split(",") if int(share))
 
     @property
     def ledger_url(self) -> str:

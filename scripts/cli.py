@@ -20,7 +20,8 @@ OK, DEAD_DOCUMENTS, MISTAKE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 1
 
 EXIT_CODES = """exit codes:
   0    everything asked for was done
-  1    some documents are dead, cancelled or unreadable (doctor: something needed is missing)
+  1    some documents are dead, cancelled or unreadable (doctor: something needed is missing;
+       costs reconcile: the ledger and the export differ)
   2    wrong usage or configuration, or a server that cannot be reached
   70   a bug in docmill
   130  interrupted"""
@@ -37,6 +38,7 @@ COMMANDS = {
     "run": "run documents and print their answers and cost",
     "up": "keep the stack running in the foreground",
     "submit": "hand documents to a running stack",
+    "estimate": "what documents are likely to cost, before they are submitted",
     "status": "submissions, and what waits in the lanes",
     "watch": "follow a submission until it is finished",
     "results": "a submission's answers, as JSON lines",
@@ -44,8 +46,10 @@ COMMANDS = {
     "dead": "what was given up, and why; run it again, changed if need be, or discard it",
     "uncertain": "what may have been paid for without an answer; the same verbs as for dead",
     "lanes": "the lanes, with what waits in them; pause and resume them",
+    "budget": "what may be spent, by day, recipe and submission; set it and take it away",
     "cancel": "stop jobs or whole submissions",
-    "costs": "what calls cost, by day, model, recipe, complexity or submission",
+    "costs": "what calls cost, by whatever you like; what was saved; and the provider's bill against it",
+    "alerts": "what people were told, through which channels; test the channels",
     "recipes": "what can be asked of a document",
     "doctor": "what is configured, reachable or missing, and how to mend it",
     "simulate": "a Claude API on this machine whose every answer is synthetic",

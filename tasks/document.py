@@ -14,17 +14,19 @@ from typing import Any, TypeVar
 
 import structlog
 from celery import Task, shared_task
+from celery.exceptions import Ignore, Reject
 
 from config.prices import UnknownPrice
+from tasks.model.burial import Burial
 from tasks.model.call import Answer, Call, CallState, Expected, Kept, Prompt, Route, Usage
-from tasks.model.fault import Broken, Fault
+from tasks.model.fault import Broken, Fault, RateLimited, Unkeepable
 from tasks.model.job import Job
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
 from tasks.rules.days import day_of
 from tasks.rules.parking import stopped_lanes
-from tasks.rules.pricing import cost_nanousd, estimate_nanousd
+from tasks.rules.pricing import cost_nanousd, estimate_nanousd, priced
 from tasks.rules.prompting import shell_hash, write_prompt
 from tasks.rules.routing import choose, wanted_model
 from tasks.rules.verdict import Bounds, judge
@@ -32,6 +34,8 @@ from tasks.rules.verdict import Bounds, judge
 TASK_NAME = "docmill.document"
 LEDGER_WAIT_S = 10
 """Before a message is tried again that found no ledger to ask."""
+LONGEST_ID = 200
+"""Characters of a job's id: an argument beyond that is none of ours."""
 LEDGER_PAUSE_S = 1
 """Before the ledger is told again, which has its own patience each time."""
 
@@ -47,13 +51,14 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         route = choose(job, here.catalogue, here.settings.silence_timeout_s)
         prompt = write_prompt(job.document, job.recipe, job.values)
         here.spool.check()
-        expected = here.expectations.of(job.recipe.hash, route.model, prompt.characters, route.max_tokens)
+        recipe_hash, is_pdf = job.recipe.hash, job.document.text is None
+        expected = here.expectations.of(recipe_hash, route.model, prompt.characters, route.max_tokens, is_pdf=is_pdf)
         await here.limiter.admit(job.token, route.model, expected)
         call = open_call(job, route, prompt, expected, here)
         answer = await ask(call, prompt, route, job, here)
         here.spool.keep(Kept(job.token, call, answer))  # paid for, whatever it is worth
         call = answered(call, answer, here)
-        here.expectations.learn(job.recipe.hash, call)
+        here.expectations.learn(recipe_hash, call, is_pdf=is_pdf)
         output = read(answer, job.recipe)
         here.lanes.saw(route.model, None)
         return Done(output), call
@@ -108,14 +113,19 @@ def place_of(error: Exception) -> str:
 
 def verdict_on(fault: Fault, job: Job, here: World) -> Verdict:
     """What follows from a fault in this job."""
-    storm = here.lanes.saw(wanted_model(job, here.catalogue), fault)
+    model = wanted_model(job, here.catalogue)
+    storm = here.lanes.saw(model, fault)
+    paced = isinstance(fault, RateLimited) and here.limiter.throttled(model, fault)
     settings = here.settings
-    bounds = Bounds(settings.max_attempts, settings.max_throttles, settings.longest_pause_s)
-    return judge(fault, job, bounds, storm=storm, now=here.now(), draw=here.draw())
+    bounds = Bounds(settings.max_attempts, settings.max_throttles, settings.longest_pause_s, settings.time_zone)
+    return judge(fault, job, bounds, storm=storm, paced=paced, now=here.now(), draw=here.draw())
 
 
 async def stop_lanes(verdict: Park, job: Job, queue: str, here: World) -> float:
     """Pause what the fault stops; seconds the job's next message has to wait: none where its own queue is stopped."""
+    if isinstance(verdict.fault, Unkeepable):
+        here.room.stop(verdict.fault)  # this machine's trouble: another may take the job at once
+        return 0.0
     lanes = stopped_lanes(verdict.fault, wanted_model(job, here.catalogue), here.catalogue)
     stopped = await here.lanes.pause(lanes, verdict.seconds, verdict.fault)
     return 0.0 if queue in stopped else verdict.seconds
@@ -128,7 +138,9 @@ def open_call(job: Job, route: Route, prompt: Prompt, expected: Expected, here: 
     try:
         price = here.prices.price(route.model, now)
         estimate = estimate_nanousd(prompt.characters, route.max_tokens, price)
-        held = min(estimate, cost_nanousd(Usage(input=expected.input, output=expected.most_output), price))
+        likely = Usage(input=expected.input, cache_read=expected.cache_read, output=expected.most_output)
+        held = cost_nanousd(likely, price)
+        estimate = max(estimate, held)  # what was learned knows of scripts with more tokens than the rule of thumb
     except UnknownPrice:
         pass
     return Call(
@@ -145,23 +157,25 @@ def open_call(job: Job, route: Route, prompt: Prompt, expected: Expected, here: 
         held_nanousd=held,
         characters=prompt.characters,
         day=day_of(now, here.settings.time_zone),
+        sent_at=now,
     )
 
 
 def answered(call: Call, answer: Answer, here: World) -> Call:
-    """The call with its answer and cost. A model without a price leaves the cost unknown."""
+    """The call with its answer and cost, by the price of when it was sent; without a price the cost is unknown."""
+    price = reckoning = None
     try:
-        price = here.prices.price(call.model, here.now())
+        price = here.prices.price(call.model, call.sent_at or here.now())
+        reckoning = priced(answer.usage, price, us_only=answer.us_only)
     except UnknownPrice as error:
         log.warning("price.unknown", model=call.model, error=str(error))
-        price = None
     return replace(
         call,
         state=CallState.ANSWERED,
         usage=answer.usage,
-        cost_nanousd=cost_nanousd(answer.usage, price) if price else None,
-        price_source=price.source if price else None,
-        price_version=price.version if price else None,
+        cost_nanousd=reckoning.cost_nanousd if reckoning else None,
+        price=price,
+        multipliers=reckoning.multipliers if reckoning else None,
         request_id=answer.request_id,
         status=200,
         stop_reason=answer.stop_reason,
@@ -210,6 +224,9 @@ def report(job: Job, call: Call | None, verdict: Verdict) -> None:
 @shared_task(bind=True, name=TASK_NAME, max_retries=None, acks_late=True, ignore_result=True)
 async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
     """Answer one document. The message carries ids only; the ledger says what they mean."""
+    if not is_readable(job_id, generation):
+        log.error("message.unreadable", error="its arguments are no job id and generation: see `docmill doctor`")
+        raise Reject("no job id and generation", requeue=False)
     here = world()
     queue = str((self.request.delivery_info or {}).get("routing_key"))
     try:
@@ -227,7 +244,7 @@ async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
         here.spool.done(call.id)
     report(job, call, verdict)
     if ours and isinstance(verdict, Bury):
-        await here.broker.mirror(job, queue, verdict.fault)
+        await here.broker.mirror([Burial(job.id, job.generation, queue, verdict.fault)])
     if call is not None and call.state is CallState.ANSWERED:
         await here.lanes.succeeded(queue, (call.total_ms or 0) / 1000)
     if isinstance(verdict, RetryIn | Park):
@@ -237,10 +254,22 @@ async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
     return type(verdict).__name__.lower()
 
 
+def is_readable(job_id: object, generation: object) -> bool:
+    """Whether a message's arguments may be a job's."""
+    return isinstance(job_id, str) and len(job_id) <= LONGEST_ID and type(generation) is int
+
+
 async def retry(
     task: Task[Any, Any], job_id: str, generation: int, wait_s: float, fault: Fault | None = None
 ) -> Exception:
-    """Publish the job's next message, to be delivered after `wait_s`, and return what Celery wants raised."""
-    return await asyncio.to_thread(
-        task.retry, args=(job_id, generation), kwargs={}, exc=fault, countdown=wait_s, throw=False
-    )
+    """Publish the job's next message, to be delivered after `wait_s`, and return what Celery wants raised.
+
+    Where the broker takes no message, the sweeper will publish it: the ledger says that the job waits for one.
+    """
+    try:
+        return await asyncio.to_thread(
+            task.retry, args=(job_id, generation), kwargs={}, exc=fault, countdown=wait_s, throw=False
+        )
+    except Reject as refused:
+        log.warning("retry.unpublished", job=job_id, error=type(refused.args[0]).__name__)
+        return Ignore()

@@ -9,14 +9,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from config.catalogue import Catalogue
 from config.prices import PriceBook
 from config.settings import Settings
+from tasks.model.alert import Alert, Delivery
+from tasks.model.budget import BudgetNow
+from tasks.model.burial import Burial
 from tasks.model.call import Answer, Call, Expected, Kept, Prompt, Route, Usage
+from tasks.model.day import ClosedDay, Count, Entered, Trouble
 from tasks.model.fault import Fault
 from tasks.model.job import Job, LostJob, Message
-from tasks.model.standing import Held, Standing
+from tasks.model.standing import Held, Standing, Stopped
 from tasks.model.verdict import Verdict
 from tasks.rules.judging import Fate
 
@@ -67,7 +72,7 @@ class Ledger(Protocol):
 
 
 class Limiter(Protocol):
-    """The fleet's place in Claude's rate limits. One that is away lets everything through: the far side has its own."""
+    """The fleet's place in Claude's rate limits. Where none is known, and none is told, everything goes at once."""
 
     async def admit(self, token: str, model: str, expected: Expected) -> None:
         """Wait for the turn of a claim's call, seconds at most. Raises `NoRoom` where it would take longer.
@@ -82,14 +87,23 @@ class Limiter(Protocol):
     def release(self, token: str) -> None:
         """Give an admitted call's place back: it was not sent."""
 
+    def throttled(self, model: str, fault: Fault) -> bool:
+        """Claude said 429: the whole fleet pauses as long as asked, and goes on more slowly.
+
+        True where that is enough: limits are known that space what follows, and the pause is one to wait out.
+        """
+
 
 class Expectations(Protocol):
     """What calls are likely to use, learned from those there were. Nothing here waits."""
 
-    def of(self, recipe_hash: str, model: str, characters: int, max_tokens: int) -> Expected:
-        """What a prompt of so many characters and its answer, of `max_tokens` at most, will hardly exceed."""
+    def of(self, recipe_hash: str, model: str, characters: int, max_tokens: int, *, is_pdf: bool = False) -> Expected:
+        """What a prompt of so many characters and its answer, of `max_tokens` at most, will hardly exceed.
 
-    def learn(self, recipe_hash: str, call: Call) -> None:
+        `is_pdf` is for a PDF sent as it is, whose characters are an equivalent.
+        """
+
+    def learn(self, recipe_hash: str, call: Call, *, is_pdf: bool = False) -> None:
         """Note an answered call."""
 
 
@@ -104,6 +118,13 @@ class Lanes(Protocol):
 
     def saw(self, model: str, fault: Fault | None) -> bool:
         """Note the end of a call. True when most of the model's last calls found Claude overloaded."""
+
+
+class Room(Protocol):
+    """This process's own part in the lanes."""
+
+    def stop(self, fault: Fault) -> None:
+        """Claim no more jobs in this process until answers can be kept again. Other processes go on."""
 
 
 class Estate(Protocol):
@@ -161,11 +182,11 @@ class Upkeep(Protocol):
     async def lost_jobs(self, owners: Collection[str]) -> list[LostJob]:
         """The jobs that these owners were running."""
 
-    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> list[Message]:
-        """Move the jobs that are still with their owners, and return the messages of those that are queued again."""
+    async def note_deaths(self, owners: Collection[str], within_s: float) -> int:
+        """Note that these are dead; how many have died within so long, those that were not noted yet included."""
 
-    async def forget(self, owner: str) -> None:
-        """This owner is dead and has no jobs any more."""
+    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> tuple[list[Message], list[Burial]]:
+        """Move the jobs that are still with their owners: messages of those queued again, and what was buried."""
 
     async def standing(self) -> Mapping[str, Standing]:
         """What the ledger believes of each queue that has unfinished jobs."""
@@ -173,11 +194,11 @@ class Upkeep(Protocol):
     async def missing(self, queue: str, limit: int) -> list[Message]:
         """Messages that the broker is most likely to have lost: those published longest ago, and not just now."""
 
-    async def unpublished(self, limit: int) -> list[Message]:
-        """Messages that nobody has published, although their jobs have been there for a while."""
-
     async def published(self, messages: Sequence[Message]) -> None:
         """Note that these were published just now."""
+
+    async def recount_budgets(self) -> int:
+        """Count what budgets have used anew where it is not what their calls say; how many it were."""
 
     async def close_calls(self) -> int:
         """Book the calls as unknown that nobody is waiting for any more; how many it were."""
@@ -185,8 +206,8 @@ class Upkeep(Protocol):
     async def expire_letters(self, older_than_s: float) -> int:
         """Discard the dead letters that are older; how many it were."""
 
-    async def expire_jobs(self, limit: int) -> int:
-        """Bury the jobs that have been retried beyond their deadline; how many it were."""
+    async def expire_jobs(self, limit: int) -> list[Burial]:
+        """Bury the jobs that have been retried beyond their deadline."""
 
 
 class Broker(Protocol):
@@ -195,11 +216,72 @@ class Broker(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Send these; one whose wait is not over lies in the delayed set."""
 
+    async def ring(self, queues: Collection[str]) -> None:
+        """Have the feeders look at what waits in these queues' lines."""
+
     async def held(self, queues: Collection[str]) -> Mapping[str, Held]:
         """How many messages it has of each queue."""
 
-    async def mirror(self, job: Job, lane: str, fault: Fault) -> None:
-        """Show a burial to those who watch the broker. Best effort: it never raises, and takes seconds at most."""
+    async def pauses(self, queues: Collection[str]) -> Mapping[str, Stopped]:
+        """The queues that are paused. Best effort: none while it does not answer."""
+
+    async def mirror(self, burials: Sequence[Burial]) -> None:
+        """Show burials to those who watch the broker. Best effort: it never raises, and takes seconds at most."""
+
+
+class Books(Protocol):
+    """The ledger's days. Every method raises `LedgerUnavailable` when the database does not answer."""
+
+    async def due_days(self) -> list[str]:
+        """Days to be counted: those that are not closed, and those whose calls are not what their closing counted."""
+
+    async def count(self, day: str) -> Count:
+        """The calls of a day as they are now."""
+
+    async def enter(self, count: Count, zone: ZoneInfo, *, is_final: bool) -> Entered:
+        """Write a day's count down, and close the day where it is final. A later count is never overwritten.
+
+        A closed day stays closed; one whose closing is not the same any more keeps what it said before.
+        """
+
+    async def closed_days(self, limit: int) -> list[ClosedDay]:
+        """The last closed days, the newest first."""
+
+    async def budgets(self, day: str) -> Sequence[BudgetNow]:
+        """Every budget there is, as it stands on that day."""
+
+    async def trouble(self) -> Trouble:
+        """Dead letters, and jobs that wait for long."""
+
+
+class Outbox(Protocol):
+    """Alerts on their way. Every method raises `LedgerUnavailable` when the database does not answer."""
+
+    async def tell(self, alerts: Sequence[Alert], channels: Sequence[str]) -> list[str]:
+        """Have those delivered through each channel whose keys were never told; their ids."""
+
+    async def due(self, limit: int) -> list[Delivery]:
+        """Deliveries to be tried now, the oldest first, so many of each channel at most."""
+
+    async def take(self, delivery: Delivery, for_s: float) -> bool:
+        """Whether this delivery is ours to try; nobody else's for so long."""
+
+    async def sent(self, delivery: Delivery) -> None:
+        """It was delivered."""
+
+    async def failed(self, delivery: Delivery, error: str, next_at: datetime | None) -> None:
+        """It was not; try again at that moment, or never."""
+
+
+class Channels(Protocol):
+    """Ways to reach a person."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What they are called in the settings. `log` is always there."""
+
+    async def send(self, delivery: Delivery) -> None:
+        """Deliver, within seconds. Raises `Undelivered`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +297,12 @@ class World:
     broker: Broker
     claude: Claude
     lanes: Lanes
+    room: Room
     limiter: Limiter
     expectations: Expectations
+    books: Books
+    outbox: Outbox
+    channels: Channels
     now: Callable[[], datetime]
     """The moment, with its time zone."""
     draw: Callable[[], float]

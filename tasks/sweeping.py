@@ -7,20 +7,22 @@ is guarded where it is carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 from celery import shared_task
 
-from config.schedule import EXPIRE_EVERY_S, SWEEP_EVERY_S
+from config.schedule import EXPIRE_EVERY_S, RECOUNT_EVERY_S, SWEEP_EVERY_S
 from tasks.document import answered, failed, verdict_on
+from tasks.model.burial import Burial
 from tasks.model.call import Kept
 from tasks.model.fault import Fault
-from tasks.model.job import Job, Message
-from tasks.model.verdict import Done, Verdict
+from tasks.model.job import Job, LostJob, Message
+from tasks.model.standing import Standing
+from tasks.model.verdict import Bury, Done, Verdict
 from tasks.ports import Estate, LedgerUnavailable, World, world
 from tasks.rules.contract import read
-from tasks.rules.judging import judge_lost
+from tasks.rules.judging import LATELY_S, Fate, judge_lost
 from tasks.rules.sweeping import lost_messages
 
 PUBLISHED_AT_ONCE = 5_000
@@ -41,12 +43,17 @@ async def sweep() -> str:
             return "taken"
         await judge(await here.upkeep.silent_owners(here.spool.living()), here)
         expired = await here.upkeep.expire_jobs(EXPIRED_AT_ONCE)
+        await here.broker.mirror(expired)
         closed = await here.upkeep.close_calls()
         if expired or closed:
-            log.warning("sweep.closed", expired_jobs=expired, unknown_calls=closed)
+            log.warning("sweep.closed", expired_jobs=len(expired), unknown_calls=closed)
         if await here.upkeep.take_turn("expire", EXPIRE_EVERY_S):
             letters = await here.upkeep.expire_letters(here.settings.dead_letter_days * DAY_S)
             log.info("letters.expired", letters=letters)
+        if await here.upkeep.take_turn("recount", RECOUNT_EVERY_S):
+            wrong = await here.upkeep.recount_budgets()
+            if wrong:
+                log.error("budgets.recounted", counters=wrong)
         await publish_lost(here)
     except LedgerUnavailable as error:
         log.warning("ledger.unavailable", error=str(error))
@@ -56,11 +63,14 @@ async def sweep() -> str:
 
 async def inherit(here: World) -> None:
     """Settle what dead processes of this machine had paid for, then judge the jobs they were running."""
+    dead = [estate.owner for estate in here.spool.estates()]
+    if not dead:
+        return
+    await here.upkeep.note_deaths(dead, LATELY_S)  # all, before the first is judged: each says less if there are many
     for estate in here.spool.estates():
         if not await settle_all(estate, here):
             estate.set_aside()
         await judge([estate.owner], here)
-        await here.upkeep.forget(estate.owner)
         estate.discharge()
 
 
@@ -92,26 +102,42 @@ async def settle(kept: Kept, job: Job, here: World) -> None:
         verdict = Done(read(kept.answer, job.recipe))
     except Fault as fault:
         verdict, call = verdict_on(fault, job, here), failed(call, fault)
-    await here.ledger.settle(job, call, verdict)
+    ours = await here.ledger.settle(job, call, verdict)
+    if ours and isinstance(verdict, Bury):
+        lane = here.catalogue.lanes[job.complexity].queue
+        await here.broker.mirror([Burial(job.id, job.generation, lane, verdict.fault)])
 
 
 async def judge(owners: Collection[str], here: World) -> None:
     """Decide what becomes of the jobs that these dead owners were running, and have those that go on published."""
-    lost = await here.upkeep.lost_jobs(owners) if owners else []
+    if not owners:
+        return
+    died_lately = await here.upkeep.note_deaths(owners, LATELY_S)
+    lost = await here.upkeep.lost_jobs(owners)
     if not lost:
         return
-    on_crash = here.settings.on_crash
-    fates = [(job, judge_lost(sent=job.sent, on_crash=on_crash, crashes=job.crashes)) for job in lost]
-    again = await here.upkeep.resolve(fates)
-    log.warning("worker.lost", owners=sorted(owners), jobs=len(lost), queued=len(again))
+    again, buried = await here.upkeep.resolve([(job, fate_of(job, died_lately, here)) for job in lost])
+    log.warning("worker.lost", owners=sorted(owners), jobs=len(lost), queued=len(again), buried=len(buried))
+    await here.broker.mirror(buried)
     await publish(again, here)
 
 
+def fate_of(job: LostJob, died_lately: int, here: World) -> Fate:
+    """What the rules say of a lost job."""
+    return judge_lost(
+        sent=job.sent,
+        on_crash=here.settings.on_crash,
+        crashes=job.crashes,
+        alone=job.lane == here.catalogue.suspect.queue,
+        died_lately=died_lately,
+    )
+
+
 async def publish_lost(here: World) -> None:
-    """Publish again what the broker should have and has not."""
-    await publish(await here.upkeep.unpublished(PUBLISHED_AT_ONCE), here)
+    """Publish again what the broker should have and has not, and remind the feeders of what waits for its turn."""
     before = await here.broker.held(here.catalogue.queues)
     standing = await here.upkeep.standing()
+    await remind(standing, here)
     after = await here.broker.held(here.catalogue.queues)
     for queue, count in lost_messages(standing, before, after).items():
         if queue not in here.catalogue.queues:
@@ -120,6 +146,15 @@ async def publish_lost(here: World) -> None:
         if messages:
             log.warning("messages.lost", queue=queue, missing=count, published=len(messages))
         await publish(messages, here)
+
+
+async def remind(standing: Mapping[str, Standing], here: World) -> None:
+    """Have what waits in line fed. A queue that the catalogue does not have has nobody who feeds it."""
+    waiting = {queue: jobs.unpublished for queue, jobs in standing.items() if jobs.unpublished}
+    unknown = waiting.keys() - here.catalogue.queues.keys()
+    if unknown:
+        log.error("queue.unknown", queues=sorted(unknown), jobs=sum(waiting[queue] for queue in unknown))
+    await here.broker.ring(waiting.keys() - unknown)
 
 
 async def publish(messages: Sequence[Message], here: World) -> None:

@@ -26,7 +26,7 @@ def make_app(read_settings: Callable[[], Settings]) -> AsyncioCelery:
 
     Then it raises `BadConfig` or `NotConfigured` where they do not do.
     """
-    made = AsyncioCelery("docmill", include=["tasks.document", "tasks.sweeping"])
+    made = AsyncioCelery("docmill", include=["tasks.document", "tasks.sweeping", "tasks.spending", "tasks.alerting"])
     made.add_defaults(lambda: configuration(read_settings()))
     install(made)
     return made
@@ -55,7 +55,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_queues": [Queue(queue, Exchange(queue), routing_key=queue) for queue in concurrency],
         "task_default_queue": next(iter(concurrency)),
         "task_create_missing_queues": False,
-        "beat_schedule": beat_schedule(),
+        "beat_schedule": beat_schedule(settings.total_every_s),
         "task_serializer": "json",
         "accept_content": ["json"],
         "enable_utc": True,

@@ -18,12 +18,16 @@ from config.prices import load_prices
 from config.settings import Settings
 from config.stack import claude_address
 from tasks.ports import World
+from tasks.rules.limiting import Pace
+from workers.alerts import Channels, configured
 from workers.broker import Broker
 from workers.claude import ClaudeClient
-from workers.expectations import Expectations
+from workers.expectations import Expectations, whose_calls
+from workers.feeder import Feeder
 from workers.lanes import Lanes
-from workers.ledger import GroupedLedger, Upkeep, new_id
-from workers.limiter import Limiter
+from workers.ledger import Books, GroupedLedger, Upkeep, new_id
+from workers.limiter import Limiter, Slots, fingerprint
+from workers.room import Room
 from workers.spool import Spool
 
 SPARE_CONNECTIONS = 16
@@ -38,6 +42,7 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
     Raises `BadConfig`, `NotConfigured` or `LedgerError`, each with one line for a person.
     """
     catalogue = load_catalogue(settings.home)
+    channels = Channels(configured(settings))
     base_url, api_key = claude_address(settings)
     slots = sum(catalogue.queues.values())
     ledger = await stack.enter_async_context(
@@ -45,12 +50,44 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
     )
     spool = Spool(settings.home / "spool", ledger.owner)
     stack.callback(spool.close)
+    room = Room(current_app.conf.broker_transport_options["lane_limits"], catalogue.queues, spool.check)
+    stack.callback(room.close)
+    lane_slots = Slots(current_app.conf.broker_transport_options["lane_limits"], catalogue)
+    limiter = await stack.enter_async_context(
+        Limiter(
+            current_app,
+            catalogue,
+            lane_slots,
+            key=fingerprint(api_key, base_url),
+            process=ledger.owner,
+            pace=Pace(slow_start=settings.slow_start),
+        )
+    )
     claude = await stack.enter_async_context(
-        ClaudeClient(settings, base_url=base_url, api_key=api_key, connections=slots + SPARE_CONNECTIONS)
+        ClaudeClient(
+            settings,
+            base_url=base_url,
+            api_key=api_key,
+            connections=slots + SPARE_CONNECTIONS,
+            observe=limiter.observe,
+        )
     )
     lanes = await stack.enter_async_context(
-        Lanes(current_app, list(catalogue.queues), claude, longest_pause_s=settings.longest_pause_s)
+        Lanes(current_app, list(catalogue.queues), claude, lane_slots, longest_pause_s=settings.longest_pause_s)
     )
+    expectations = await stack.enter_async_context(
+        Expectations.learning(ledger.database, synthetic=whose_calls(settings))
+    )
+    await stack.enter_async_context(
+        Feeder(
+            current_app,
+            ledger.database,
+            catalogue.queues,
+            owner_timeout_s=settings.owner_timeout_s,
+            zone=settings.time_zone,
+        )
+    )
+    books = Books(ledger.database)
     log.info("worker.open", owner=ledger.owner, slots=slots, simulated=settings.simulated)
     return World(
         settings=settings,
@@ -67,8 +104,12 @@ async def open_world(settings: Settings, stack: AsyncExitStack) -> World:
         broker=Broker(current_app),
         claude=claude,
         lanes=lanes,
-        limiter=Limiter(),
-        expectations=Expectations(),
+        room=room,
+        limiter=limiter,
+        expectations=expectations,
+        books=books,
+        outbox=books,
+        channels=channels,
         now=lambda: datetime.now(UTC),
         draw=random.random,
         new_id=new_id,

@@ -15,10 +15,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
 from config.catalogue import Complexity
+from config.prices import Price
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Route, Usage
 from tasks.model.verdict import Done
@@ -47,6 +49,14 @@ ANSWER = "A short answer, as a summary would be. " * 10
 SHELL = '{"system": "' + "You summarize. " * 20 + '"}'
 SHELL_HASH = shell_hash(SHELL)
 ROUTE = Route("claude-haiku-4-5-20251001", 1000, "complexity low", stream=False, deadline_s=40.0)
+PRICE = Price(
+    model=ROUTE.model,
+    input=Decimal(1),
+    output=Decimal(5),
+    cache_write_5m=Decimal("1.25"),
+    cache_write_1h=Decimal(2),
+    cache_read=Decimal("0.1"),
+)
 RECIPE = Recipe(name="bench", system="You summarize.", instruction="Summarize.", max_tokens=1000)
 
 
@@ -166,7 +176,7 @@ async def _run(ledger: GroupedLedger, one: Added) -> None:
         state=CallState.ANSWERED,
         usage=Usage(input=300, output=90),
         cost_nanousd=750_000,
-        price_source="genai-prices",
+        price=PRICE,
         status=200,
         stop_reason="end_turn",
         first_byte_ms=200,

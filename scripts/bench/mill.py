@@ -140,10 +140,10 @@ class Mill:
                 process.kill()
                 process.wait()
 
-    def submit(self, documents: Iterable[str], **wish: Any) -> Receipt:
-        """Submit texts; the first is named `doc-0`."""
+    def submit(self, documents: Iterable[str], *, hard_nanousd: int | None = None, **wish: Any) -> Receipt:
+        """Submit texts, with a hard budget where one is given; the first is named `doc-0`."""
         taken = (Taken(Source(f"doc-{n}", text), read(text.encode(), f"doc-{n}")) for n, text in enumerate(documents))
-        return self.producer.submit_documents(taken, Wish(**wish))
+        return self.producer.submit_documents(taken, Wish(**wish), hard_nanousd=hard_nanousd)
 
     def finish(self, receipt: Receipt) -> list[Result]:
         """Wait until every job of the submission has ended; its results."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from scripts.commands.shared.ids import find_job
 from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import add_json
 from tasks.model.call import CallState
+from tasks.model.priority import Priority
 from tasks.rules.pricing import dollars
 from workers.ledger import CallLine, EventLine, Spent, Story, open_database, prompt, story
 
@@ -93,7 +95,8 @@ def _fields(found: Story) -> dict[str, Any]:
 
 
 def _plain(call: CallLine) -> dict[str, Any]:
-    return {name: getattr(call, name) for name in CallLine.__slots__}
+    plain = {each.name: getattr(call, each.name) for each in dataclasses.fields(call)}
+    return {**plain, "price": call.price and call.price.model_dump(mode="json")}
 
 
 def _print(found: Story) -> None:
@@ -119,7 +122,8 @@ def _facts(found: Story) -> Iterator[tuple[str, str]]:
     yield "state", job.state.value
     yield "submission", job.submission_id
     yield "recipe", job.recipe + "".join(f", {name}: {value}" for name, value in job.values.items())
-    yield "complexity", f"{job.complexity} (lane {job.lane})"
+    urgency = "" if job.priority is Priority.NORMAL else f", {job.priority.value} priority"
+    yield "complexity", f"{job.complexity} (lane {job.lane}{urgency})"
     if job.route_model:
         yield "model", f"{job.route_model}, {job.route_reason}"
     if job.fault:
@@ -175,7 +179,7 @@ def _event(event: EventLine) -> str:
         case "created" if told.get("replay_of"):
             return f"created, as a replay of {told['replay_of']}"
         case "parked":
-            return f"waits in its paused lane (not a try): {_fault(told)}"
+            return f"waits for better times (not a try): {_fault(told)}"
         case "uncertain":
             return f"uncertain: {_fault(told)}"
         case "replayed":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from config.prices import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Answer:
     total_ms: int
     synthetic: bool
     """Said by the simulator and not by Claude."""
+    us_only: bool = False
+    """Inference was kept in the US, which costs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class Expected:
     """Mean and one standard deviation: what a rate limiter reckons with."""
     most_output: int
     """99 of 100 answers are no longer: what a budget holds. `max_tokens` while too little is known."""
+    cache_read: int = 0
+    """Of the prompt, too: billed, and free of rate limits."""
 
 
 class CallState(StrEnum):
@@ -127,15 +134,19 @@ class Call:
     """What it would cost at most, told before the answer; None for a model without a price."""
     held_nanousd: int | None = None
     """What it will hardly cost more than: held of the budgets until it ends. None without a price."""
-    characters: int = 0
+    characters: int | None = None
     """Of the prompt; of a PDF sent as it is, an equivalent."""
     day: str = ""
     """Day in the configured time zone that it is sent, as `2026-11-22`."""
+    sent_at: datetime | None = None
+    """The moment whose price it has; None until it is written down."""
     state: CallState = CallState.SENT
     usage: Usage | None = None
     cost_nanousd: int | None = None
-    price_source: str | None = None
-    price_version: str | None = None
+    price: Price | None = None
+    """What it was reckoned by; None where the cost is unknown, or nothing for a request that was refused."""
+    multipliers: Mapping[str, str] | None = None
+    """What the rates were multiplied by, by name, where anything was: `{"long_prompt": "5"}`."""
     request_id: str | None = None
     status: int | None = None
     stop_reason: str | None = None

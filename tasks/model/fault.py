@@ -12,6 +12,9 @@ class Fault(Exception):
 
     possibly_billed = False
     """Whether Claude may have charged for the answer we did not get."""
+    put_off = False
+    """Whether limits of our own held the job back: nothing was tried, so it costs neither a wait nor time to its
+    deadline, however often it happens."""
 
     def __init__(
         self,
@@ -107,6 +110,8 @@ class RateLimited(Throttled):
 class NoRoom(Throttled):
     """Our own limiter: its turn in the fleet's rate limits is too far off to wait for it in a worker's slot."""
 
+    put_off = True
+
 
 class Overloaded(Throttled):
     """529 or 503: too much for the API just now."""
@@ -133,7 +138,15 @@ class BillingStopped(Blocked):
 
 
 class OverBudget(Blocked):
-    """A hard budget of ours has no room for the call. `code` is the budget's scope: `day`, `recipe`, `submission`."""
+    """A hard budget of ours has no room for the call.
+
+    `code` is the budget's scope: `day`, `recipe`, `submission`; `call` where the day's has room, but not for this one.
+    """
+
+    day = ""
+    """That the budget is of; empty for a submission's."""
+
+    put_off = True
 
 
 class Unauthorized(Blocked):

@@ -8,13 +8,14 @@ from enum import StrEnum
 
 from config.catalogue import Complexity
 from config.recipe import Recipe
+from tasks.model.priority import Priority
 
 
 class JobState(StrEnum):
     """Where a job is. What is in `ENDED` moves by a person's hand only."""
 
     QUEUED = "queued"
-    """Its message is in a lane, or about to be."""
+    """Its message is in a lane, or it waits in the lane's line for its turn to be published."""
     RUNNING = "running"
     """A worker has claimed it."""
     WAITING = "waiting"
@@ -149,6 +150,7 @@ class LostJob:
     """Times its worker died before."""
     sent: bool
     """Whether it has a call that was sent and has no end."""
+    priority: int = Priority.NORMAL.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +161,4 @@ class Message:
     generation: int
     queue: str
     wait_s: float = 0.0
+    priority: int = Priority.NORMAL.step

@@ -20,3 +20,8 @@ def begin_of(day: str, zone: ZoneInfo) -> datetime:
 def day_after(day: str) -> str:
     """The day after. Raises `ValueError` for what is no day."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
+def day_before(day: str) -> str:
+    """The day before. Raises `ValueError` for what is no day."""
+    return (date.fromisoformat(day) - timedelta(days=1)).isoformat()

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -25,12 +24,14 @@ from tasks.model.call import Call, Route
 from tasks.model.job import Job
 from tasks.model.verdict import Verdict
 from tasks.ports import ClaimLost
-from workers.ledger import moving
+from workers.ledger import moving, prices
+from workers.ledger.budgets import Watch
 from workers.ledger.database import Database
 from workers.ledger.errors import LedgerAway, LedgerError
-from workers.ledger.ids import new_id
+from workers.ledger.ids import chance, new_id
 from workers.ledger.migrating import open_database
 from workers.ledger.moving import Claim, Owner, Recipes, Return, Sending, Settlement
+from workers.ledger.tally import Tally
 
 LARGEST_GROUP = 500
 """Bounds how long other processes wait for SQLite's one writer."""
@@ -63,6 +64,8 @@ class GroupedLedger:
         self._owner_timeout_s = owner_timeout_s
         self._patience_s = patience_s
         self._recipes = Recipes()
+        self._prices = prices.Unkept()
+        self._budgets = Watch()
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Operation] = deque()
         self._wake = threading.Event()
@@ -126,7 +129,7 @@ class GroupedLedger:
 
     async def claim(self, job_id: str, generation: int) -> Job | None:
         """See `tasks.ports.Ledger`. A claim that ends in an error or a cancellation gives back what it may have got."""
-        wish = Claim(job_id, generation, token_hex(8))
+        wish = Claim(job_id, generation, chance(64))
         try:
             return cast("Job | None", await self._ask(wish))
         except (asyncio.CancelledError, LedgerError):
@@ -203,15 +206,26 @@ class GroupedLedger:
         settlements = _of(Settlement, group)
         returns = _of(Return, group)
         database, owner, at = self._database, self._owner.id, self._database.now()
+        ended = [call for call in (*(one.call for one in settlements), *(one.call for one in returns)) if call]
+        unkept = self._prices.of(ended)
+        self._budgets.look(database, patience_s=patience_s)
 
-        def write(connection: Connection) -> tuple[set[str], set[str]]:
-            allowed = moving.sending(connection, sendings, owner=owner, at=at)
-            moved = moving.settle(connection, settlements, at=at)
+        def write(connection: Connection) -> tuple[set[str], set[str], Tally | None]:
+            tally = self._budgets.tally(connection, [each.call for each in sendings], [call.id for call in ended])
+            prices.keep(connection, unkept.values(), at)
+            moved = moving.settle(connection, settlements, at=at, tally=tally)
+            allowed = moving.sending(connection, sendings, owner=owner, at=at, tally=tally)
             moving.claim(connection, claims, owner=owner, at=at)
-            moving.hand_back(connection, returns, at=at)
-            return allowed, moved
+            moving.hand_back(connection, returns, at=at, tally=tally)
+            if tally is not None:
+                tally.write(connection, at)
+            return allowed, moved, tally
 
-        allowed, moved = database.write(write, patience_s=patience_s)
+        allowed, moved, tally = database.write(write, patience_s=patience_s)
+        self._prices.kept(unkept)
+        if tally is not None:
+            self._budgets.committed(tally)
+        refused = tally.refused if tally is not None else {}
         # After the commit: documents may be large, and other processes need not wait while they are read.
         jobs = (
             database.read(lambda connection: moving.claimed(connection, claims, self._recipes), patience_s=patience_s)
@@ -223,6 +237,7 @@ class GroupedLedger:
                 case Claim() as wish:
                     operation.outcome = jobs.get(wish.token)
                 case Sending() as wish:
+                    operation.error = refused.get(wish.call.id)
                     operation.outcome = wish.call.id in allowed
                 case Settlement() as wish:
                     operation.outcome = wish.job.token in moved

@@ -20,7 +20,7 @@ from tasks.model.job import JobState
 from tasks.rules import fingerprint as rule
 from workers.ledger.database import Database
 from workers.ledger.moving import Recipes
-from workers.ledger.reading import CallLine, EventLine, FaultLine, Story
+from workers.ledger.stories import CallLine, EventLine, FaultLine, Story
 from workers.ledger.tables import calls, documents, items, jobs
 
 CHUNK = 1_000
@@ -73,6 +73,8 @@ class Letter:
     values: Mapping[str, str]
     complexity: Complexity
     lane: str
+    priority: int
+    """The broker's step."""
     model: str | None
     fault: FaultLine | None
     fingerprint: str
@@ -184,7 +186,7 @@ _maybe_paid = (
     .where(calls.c.job_id == jobs.c.id, calls.c.state == CallState.UNKNOWN.value)
     .scalar_subquery()
 )
-_OF_JOB = ("id", "key", "generation", "submission_id", "name", "document_hash", "values", "lane", "model")
+_OF_JOB = ("id", "key", "generation", "submission_id", "name", "document_hash", "values", "lane", "priority", "model")
 
 
 def _letters(

@@ -15,13 +15,13 @@ from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Connection, Dialect, Table, Text, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert, ReturningUpdate, Update
+from sqlalchemy.sql.dml import Delete, Insert, ReturningUpdate, Update
 from sqlalchemy.sql.selectable import Select, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 from workers.ledger.tables import Utc
 
-Statement = Insert | Update | ReturningUpdate[Any] | Select[Any]
+Statement = Insert | Update | Delete | ReturningUpdate[Any] | Select[Any]
 Row = Mapping[str, Any]
 Process = Callable[[Any], Any]
 

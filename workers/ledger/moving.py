@@ -17,11 +17,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from config.catalogue import Complexity
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Route
-from tasks.model.fault import Fault, Throttled
+from tasks.model.fault import Fault, OverBudget, Throttled
 from tasks.model.job import Document, Job, Step
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from workers.ledger import steps
 from workers.ledger.tables import storable, workers
+from workers.ledger.tally import Tally
 
 CLOCK_SLACK = timedelta(seconds=1)
 """A retry may come so much before its time by the ledger's clock: the broker waits by another one."""
@@ -124,8 +125,13 @@ def claimed(connection: Connection, claims: Sequence[Claim], recipes: Recipes) -
     return {job.token: job for job in found}
 
 
-def sending(connection: Connection, requests: Sequence[Sending], *, owner: str, at: datetime) -> set[str]:
-    """Write the intent of calls. Returns the ids of those that may be sent: the others' jobs are not ours any more."""
+def sending(
+    connection: Connection, requests: Sequence[Sending], *, owner: str, at: datetime, tally: Tally | None = None
+) -> set[str]:
+    """Write the intent of calls. Returns the ids of those that may be sent.
+
+    Of the others, those that `tally` has refused are over a budget; the rest's jobs are not ours any more.
+    """
     routes = [
         {
             "id": each.call.job_id,
@@ -138,6 +144,9 @@ def sending(connection: Connection, requests: Sequence[Sending], *, owner: str, 
     ]
     ours = {job_id for (job_id,) in steps.ROUTE.run(connection, routes)}
     allowed = [each for each in requests if each.call.job_id in ours]
+    if tally is not None:
+        admitted = tally.admit(connection, [each.call for each in allowed])
+        allowed = [each for each in allowed if each.call.id in admitted]
     shells = {each.call.shell_hash: each.shell for each in allowed}
     steps.KEEP_SHELL.run(
         connection,
@@ -147,11 +156,13 @@ def sending(connection: Connection, requests: Sequence[Sending], *, owner: str, 
     return {each.call.id for each in allowed}
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> set[str]:
+def settle(
+    connection: Connection, settlements: Sequence[Settlement], *, at: datetime, tally: Tally | None = None
+) -> set[str]:
     """Record the calls' ends and move the jobs. Returns the tokens of the jobs that were moved by these."""
-    _end_calls(connection, [each.call for each in settlements], at)
+    _end_calls(connection, [each.call for each in settlements], at, tally)
     done, delayed, parked, buried = [], [], [], []
-    events = {}
+    events, again = {}, {}
     for each in settlements:
         job, verdict = each.job, each.verdict
         row: dict[str, Any] = {"id": job.id, "token": job.token, "at": at}
@@ -164,7 +175,8 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, at: dat
                     {
                         **row,
                         "attempt": job.attempt + counts,
-                        "throttles": job.throttles + (not counts),
+                        "throttles": job.throttles + (not counts and not fault.put_off),
+                        "put_off": fault.put_off,
                         "faults": faults_with(fault, job),
                         "not_before": at + timedelta(seconds=seconds),
                         **fault_columns(fault),
@@ -189,6 +201,9 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, at: dat
                         **fault_columns(fault),
                     }
                 )
+                if isinstance(fault, OverBudget) and fault.kind in job.faults:
+                    again[job.token] = {"id": job.id, "generation": job.generation}
+                    continue
                 events[job.token] = event_row(
                     job.id, at, "parked", job.attempt, job.generation, seconds=seconds, **fault_columns(fault)
                 )
@@ -209,12 +224,14 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, at: dat
         left = [{"id": row["id"], "token": row["token"], "state": state} for row in rows if row["token"] not in now]
         before |= {token for (token,) in steps.FIND_MOVED.run(connection, left)}
     tell(connection, [event for token, event in events.items() if token in moved])
+    # A job looks again each minute whether there is money for it: its story need not say so each time.
+    steps.UNTELL_CLAIM.run(connection, [row for token, row in again.items() if token in moved])
     return moved | before
 
 
-def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime) -> None:
+def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime, tally: Tally | None = None) -> None:
     """Put the jobs that are still ours back to queued, and record what is known of their calls."""
-    _end_calls(connection, [each.call for each in returns], at)
+    _end_calls(connection, [each.call for each in returns], at, tally)
     rows = [{"id": each.job_id, "token": each.token, "at": at} for each in returns]
     back = steps.HAND_BACK.run(connection, rows)
     tell(
@@ -226,7 +243,8 @@ def report(connection: Connection, owner: Owner, at: datetime) -> None:
     """Say that a worker process lives."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started_at": owner.started_at, "seen_at": at}
-    connection.execute(insert(workers).values(row).on_conflict_do_update(index_elements=["id"], set_={"seen_at": at}))
+    alive = {"seen_at": at, "lost_at": None}
+    connection.execute(insert(workers).values(row).on_conflict_do_update(index_elements=["id"], set_=alive))
 
 
 def forget(connection: Connection, owner: Owner, at: datetime) -> None:
@@ -288,19 +306,24 @@ def _open_call(call: Call, at: datetime) -> dict[str, Any]:
     }
 
 
-def _end_calls(connection: Connection, calls: Sequence[Call | None], at: datetime) -> None:
-    steps.END_CALL.run(connection, [_end_call(call, at) for call in calls if call is not None])
+def _end_calls(connection: Connection, calls: Sequence[Call | None], at: datetime, tally: Tally | None) -> None:
+    rows = [_end_call(call, at) for call in calls if call is not None]
+    if tally is not None:
+        tally.end(connection, rows)
+    steps.END_CALL.run(connection, rows)
 
 
 def _end_call(call: Call, at: datetime) -> dict[str, Any]:
-    usage = call.usage
+    usage, price = call.usage, call.price
     return {
         "id": call.id,
         "state": call.state.value,
         **{f"{kind}_tokens": getattr(usage, kind) if usage else None for kind in steps.USAGE},
         "cost_nanousd": call.cost_nanousd,
-        "price_source": call.price_source,
-        "price_version": call.price_version,
+        "price_source": price.source if price else None,
+        "price_version": price.version if price else None,
+        "price_hash": price.hash if price else None,
+        "multipliers": dict(call.multipliers) if call.multipliers else None,
         "request_id": call.request_id,
         "status": call.status,
         "stop_reason": call.stop_reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, Update, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, Text, Update, case, delete, func, literal, select, update
 from sqlalchemy.types import Boolean, Integer, TypeEngine
 
 from tasks.model.call import CallState
@@ -129,6 +129,7 @@ def _delay(given: Given) -> Statement:
             faults=given["faults"],
             not_before=given["not_before"],
             published_at=None,
+            tried_since=case((given["put_off"], None), else_=jobs.c.tried_since),  # then the deadline does not run
             **_fault(given),
         )
         .returning(jobs.c.token)
@@ -201,7 +202,8 @@ def _job(given: Given) -> Select[Any]:
     return (
         select(
             *(jobs.c[name] for name in OF_JOB),
-            func.coalesce(jobs.c.not_before, jobs.c.published_at, jobs.c.created_at),
+            # Its message may come before the note that it was published: then it waited for no time at all.
+            func.coalesce(jobs.c.not_before, jobs.c.published_at, jobs.c.started_at),
             jobs.c.started_at,
             *(documents.c[name] for name in DOCUMENT),
         )
@@ -269,6 +271,8 @@ CALL_END_TYPES: Types = {
     "cost_nanousd": BigInt,
     "price_source": ID,
     "price_version": ID,
+    "price_hash": ID,
+    "multipliers": Json,
     "request_id": ID,
     "status": NUMBER,
     "stop_reason": ID,
@@ -303,6 +307,7 @@ DELAY = Many(
         "throttles": NUMBER,
         "faults": Json,
         "not_before": MOMENT,
+        "put_off": FLAG,
         **FAULT_TYPES,
     },
 )
@@ -318,9 +323,20 @@ TELL = Many(
     lambda given: given.insert_into(job_events),
     {"job_id": ID, "at": MOMENT, "kind": ID, "attempt": NUMBER, "generation": NUMBER, "detail": Json},
 )
+UNTELL_CLAIM = Many(
+    lambda given: delete(job_events).where(
+        job_events.c.job_id == given["id"],
+        job_events.c.generation == given["generation"],
+        job_events.c.kind == literal("claimed", literal_execute=True),
+    ),
+    {"id": ID, "generation": NUMBER},
+)
 FIND_JOB = Many(_job, {"id": ID})
 FIND_OPEN_CALL = Many(
-    lambda given: select(calls.c.id).where(calls.c.id == given["id"], calls.c.state.in_(OPEN_CALL_STATES)), {"id": ID}
+    lambda given: select(calls.c.id, calls.c.sent_at).where(
+        calls.c.id == given["id"], calls.c.state.in_(OPEN_CALL_STATES)
+    ),
+    {"id": ID},
 )
 FIND_CLAIMED = Many(_claimed, {"id": ID, "token": ID})
 FIND_MOVED = Many(_moved_before, {"id": ID, "token": ID, "state": ID})

@@ -130,6 +130,9 @@ class RecipeRow(LedgerTable, table=True):
     created_at: datetime = Field(sa_type=Utc)
 
 
+_UNPUBLISHED = "state = 'queued' AND published_at IS NULL"
+
+
 class JobRow(LedgerTable, table=True):
     """One document, one recipe, one complexity: what was asked, where it is, what came of it."""
 
@@ -141,8 +144,9 @@ class JobRow(LedgerTable, table=True):
         Index("ix_jobs_queued", "published_at", **_only("state = 'queued'")),
         Index("ix_jobs_waiting", "not_before", **_only("state = 'waiting'")),
         Index("ix_jobs_replayed", "submission_id", **_only("replayed_as IS NOT NULL")),
-        # What waits for its turn to be published.
-        Index("ix_jobs_line", "lane", "priority", "turn", **_only("state = 'queued' AND published_at IS NULL")),
+        # What waits for its turn to be published, and what for its time.
+        Index("ix_jobs_line", "lane", "priority", "turn", **_only(f"{_UNPUBLISHED} AND not_before IS NULL")),
+        Index("ix_jobs_due", "lane", "not_before", **_only(f"{_UNPUBLISHED} AND not_before IS NOT NULL")),
     )
 
     id: str = Field(primary_key=True)
@@ -234,6 +238,8 @@ class CallRow(LedgerTable, table=True):
     __table_args__ = (
         Index("ix_calls_open", "sent_at", **_only("state = 'sent'")),
         Index("ix_calls_day", "day"),
+        # What may yet be known better, and so change the total of a day that was closed.
+        Index("ix_calls_unknown", "day", **_only("state = 'unknown'")),
     )
 
     id: str = Field(primary_key=True)
@@ -312,7 +318,12 @@ class DayRow(LedgerTable, table=True):
     cost_nanousd: int = Field(sa_type=BigInt)
     unknown_calls: int = Field(sa_type=BigInt)
     unknown_estimate_nanousd: int = Field(sa_type=BigInt)
+    open_calls: int = Field(sa_type=BigInt)
+    """Sent, and not ended when it was counted."""
+    uncertain_calls: int = Field(sa_type=BigInt)
+    """In state `unknown` when it was counted: their answers may yet be found."""
     detail: dict[str, Any] | None = Field(sa_type=Json)
+    """As `workers.ledger.days` writes and reads it."""
     counted_at: datetime = Field(sa_type=Utc)
     closed_at: datetime | None = Field(sa_type=Utc)
 
@@ -345,6 +356,8 @@ class BudgetUseRow(LedgerTable, table=True):
     """Of ended calls; where a cost is unknown, its estimate."""
     held_nanousd: int = Field(sa_type=BigInt)
     """For open calls."""
+    refused_at: datetime | None = Field(sa_type=Utc)
+    """When a call was last refused that only another day or a higher limit lets through."""
 
 
 class AlertRow(LedgerTable, table=True):
@@ -401,6 +414,8 @@ class WorkerRow(LedgerTable, table=True):
     pid: int
     started_at: datetime = Field(sa_type=Utc)
     seen_at: datetime = Field(sa_type=Utc)
+    lost_at: datetime | None = Field(sa_type=Utc)
+    """When it was found dead. One that stops in order leaves no row."""
 
 
 class SlotRow(LedgerTable, table=True):

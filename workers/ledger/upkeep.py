@@ -11,28 +11,32 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy import Connection, and_, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tasks.model.burial import Burial
 from tasks.model.call import CallState, Kept
 from tasks.model.fault import Fault, KilledWorker, OutOfTime, WorkerLost
 from tasks.model.job import Job, JobState, LostJob, Message
 from tasks.model.standing import Standing
 from tasks.rules.judging import Fate
 from workers.ledger import steps
+from workers.ledger.budgets import recount
+from workers.ledger.counters import read_limits
 from workers.ledger.grouped import GroupedLedger
+from workers.ledger.line import unpublished
 from workers.ledger.moving import Recipes, event_row, fault_columns, job_of, tell
 from workers.ledger.replaying import expire_letters
 from workers.ledger.tables import calls, jobs, slots, workers
+from workers.ledger.tally import booked, open_calls_of, open_tally
 
 PATIENCE_S = 2.0
 """The next sweep is soon."""
 STOPPED_S = 60.0
 """A process that lives on this machine and does not report is stopped, or stuck: so long it may take to go on."""
-UNPUBLISHED_S = 30.0
-"""A submitter publishes what it has stored within seconds."""
 PUBLISH_AGAIN_S = 10.0
 """A message just published is on its way."""
+CLOSED_AT_ONCE = 5_000
 LONGEST_CALL_S = 900.0
 """A call that is older has no one waiting for it: its own deadline is shorter."""
 
@@ -81,14 +85,17 @@ class Upkeep:
         """See `tasks.ports.Upkeep`."""
         return await self._read(lambda connection: _lost_jobs(connection, owners))
 
-    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> list[Message]:
+    async def note_deaths(self, owners: Collection[str], within_s: float) -> int:
+        """See `tasks.ports.Upkeep`."""
+        at = self._database.now()
+        silent_since = at - timedelta(seconds=self._owner_timeout_s)
+        since = at - timedelta(seconds=within_s)
+        return await self._write(lambda connection: _note_deaths(connection, owners, at, silent_since, since))
+
+    async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> tuple[list[Message], list[Burial]]:
         """See `tasks.ports.Upkeep`."""
         at = self._database.now()
         return await self._write(lambda connection: _resolve(connection, fates, self._suspect, at))
-
-    async def forget(self, owner: str) -> None:
-        """See `tasks.ports.Upkeep`."""
-        await self._write(lambda connection: connection.execute(delete(workers).where(workers.c.id == owner)))
 
     async def standing(self) -> Mapping[str, Standing]:
         """See `tasks.ports.Upkeep`."""
@@ -99,16 +106,15 @@ class Upkeep:
         at = self._database.now()
         return await self._read(lambda connection: _missing(connection, queue, limit, at))
 
-    async def unpublished(self, limit: int) -> list[Message]:
-        """See `tasks.ports.Upkeep`."""
-        at = self._database.now()
-        return await self._read(lambda connection: _unpublished(connection, limit, at))
-
     async def published(self, messages: Sequence[Message]) -> None:
         """See `tasks.ports.Upkeep`."""
         at = self._database.now()
         rows = [{"id": each.job_id, "generation": each.generation, "at": at} for each in messages]
         await self._write(lambda connection: steps.PUBLISHED.run(connection, rows))
+
+    async def recount_budgets(self) -> int:
+        """See `tasks.ports.Upkeep`."""
+        return await asyncio.to_thread(recount, self._database)
 
     async def close_calls(self) -> int:
         """See `tasks.ports.Upkeep`."""
@@ -119,7 +125,7 @@ class Upkeep:
         """See `tasks.ports.Upkeep`."""
         return await asyncio.to_thread(expire_letters, self._database, timedelta(seconds=older_than_s))
 
-    async def expire_jobs(self, limit: int) -> int:
+    async def expire_jobs(self, limit: int) -> list[Burial]:
         """See `tasks.ports.Upkeep`."""
         at = self._database.now()
         return await self._write(lambda connection: _expire(connection, self._job_deadline_s, limit, at))
@@ -143,8 +149,15 @@ def _take_turn(connection: Connection, name: str, slot: int) -> bool:
 
 
 def _unsettled(connection: Connection, kept: Sequence[Kept], recipes: Recipes) -> list[tuple[Kept, Job]]:
-    still_open = {call for (call,) in steps.FIND_OPEN_CALL.run(connection, [{"id": each.call.id} for each in kept])}
-    wanted = [each for each in kept if each.call.id in still_open]
+    still_open: dict[str, datetime] = dict(
+        steps.FIND_OPEN_CALL.run(connection, [{"id": each.call.id} for each in kept])
+    )
+    wanted = [
+        # However late it is settled, it has the price of when it was sent.
+        replace(each, call=replace(each.call, sent_at=still_open[each.call.id]))
+        for each in kept
+        if each.call.id in still_open
+    ]
     rows = steps.FIND_JOB.run(connection, [{"id": job_id} for job_id in {each.call.job_id for each in wanted}])
     found = {job.id: job for job in (job_of(row, recipes, connection) for row in rows)}
     return [(each, _as_claimed(found[each.call.job_id], each)) for each in wanted]
@@ -162,7 +175,7 @@ def _owners(connection: Connection) -> dict[str, datetime | None]:
 
 
 def _lost_jobs(connection: Connection, owners: Collection[str]) -> list[LostJob]:
-    names = ("id", "token", "generation", "attempt", "lane", "crashes")
+    names = ("id", "token", "generation", "attempt", "lane", "crashes", "priority")
     is_sent = exists().where(
         calls.c.job_id == jobs.c.id, calls.c.state == CallState.SENT.value, calls.c.generation == jobs.c.generation
     )
@@ -172,9 +185,19 @@ def _lost_jobs(connection: Connection, owners: Collection[str]) -> list[LostJob]
     return [LostJob(**row) for row in connection.execute(lost).mappings()]
 
 
+def _note_deaths(
+    connection: Connection, owners: Collection[str], at: datetime, silent_since: datetime, since: datetime
+) -> int:
+    found = update(workers).where(workers.c.id.in_(owners), workers.c.lost_at.is_(None)).values(lost_at=at)
+    connection.execute(found)
+    is_dead = workers.c.lost_at.is_not(None) | (workers.c.seen_at < silent_since)
+    died_at = func.coalesce(workers.c.lost_at, workers.c.seen_at)
+    return connection.execute(select(func.count()).where(is_dead, died_at >= since)).scalar_one()
+
+
 def _resolve(
     connection: Connection, fates: Sequence[tuple[LostJob, Fate]], suspect: str, at: datetime
-) -> list[Message]:
+) -> tuple[list[Message], list[Burial]]:
     back = [
         {"id": job.id, "token": job.token, "lane": suspect if fate is Fate.ALONE else job.lane}
         for job, fate in fates
@@ -188,13 +211,24 @@ def _resolve(
         ]
         for fate in (Fate.UNCERTAIN, Fate.DEAD)
     )
+    tally = open_tally(
+        connection,
+        read_limits(connection),
+        ended=[call.id for call in open_calls_of(connection, [job.id for job, _ in fates])],
+    )
     queued = {job_id for (job_id,) in steps.HAND_BACK_LOST.run(connection, back)}
     ended = {job_id for (job_id,) in steps.LOSE.run(connection, held) + steps.BURY_LOST.run(connection, dead)}
+    tally.lose(open_calls_of(connection, queued | ended))
     steps.LOSE_CALLS.run(connection, [{"id": job_id, "at": at} for job_id in queued | ended])
+    tally.write(connection, at)
     moved = [(job, fate) for job, fate in fates if job.id in queued | ended]
     tell(connection, [_event(job, fate, at) for job, fate in moved])
     lanes = {row["id"]: row["lane"] for row in back}
-    return [Message(job.id, job.generation, lanes[job.id]) for job, _ in moved if job.id in queued]
+    again = [
+        Message(job.id, job.generation, lanes[job.id], priority=job.priority) for job, _ in moved if job.id in queued
+    ]
+    buried = [Burial(job.id, job.generation, job.lane, _fault(job, fate)) for job, fate in moved if fate is Fate.DEAD]
+    return again, buried
 
 
 def _event(job: LostJob, fate: Fate, at: datetime) -> dict[str, Any]:
@@ -211,7 +245,6 @@ def _fault(job: LostJob, fate: Fate) -> Fault:
 
 
 def _standing(connection: Connection) -> dict[str, Standing]:
-    unpublished = and_(jobs.c.state == JobState.QUEUED.value, jobs.c.published_at.is_(None))
     counts = select(jobs.c.lane, jobs.c.state, func.count()).group_by(jobs.c.lane, jobs.c.state)
     unfinished = [state.value for state in (*IN_LINE, JobState.RUNNING)]
     found: dict[str, Standing] = {}
@@ -221,14 +254,15 @@ def _standing(connection: Connection) -> dict[str, Standing]:
             found[lane] = replace(before, running=count)
         else:
             found[lane] = replace(before, waiting=before.waiting + count)
-    for lane, count in connection.execute(select(jobs.c.lane, func.count()).where(unpublished).group_by(jobs.c.lane)):
-        found[lane] = replace(found[lane], waiting=found[lane].waiting - count)
+    for lane, standing in found.items():
+        count = unpublished(connection, lane)
+        found[lane] = replace(standing, waiting=standing.waiting - count, unpublished=count)
     return found
 
 
 IN_LINE = (JobState.QUEUED, JobState.WAITING, JobState.PARKED)
 """What has a message in the broker, once it was published."""
-_OF_MESSAGE = (jobs.c.id, jobs.c.generation, jobs.c.lane, jobs.c.not_before)
+_OF_MESSAGE = (jobs.c.id, jobs.c.generation, jobs.c.lane, jobs.c.not_before, jobs.c.priority)
 
 
 def _missing(connection: Connection, queue: str, limit: int, at: datetime) -> list[Message]:
@@ -247,18 +281,9 @@ def _missing(connection: Connection, queue: str, limit: int, at: datetime) -> li
     return [_message(row, at) for row in found[:limit]]
 
 
-def _unpublished(connection: Connection, limit: int, at: datetime) -> list[Message]:
-    forgotten = select(*_OF_MESSAGE).where(
-        jobs.c.state == steps.word(JobState.QUEUED),
-        jobs.c.published_at.is_(None),
-        jobs.c.created_at < at - timedelta(seconds=UNPUBLISHED_S),
-    )
-    return [_message(row, at) for row in connection.execute(forgotten.limit(limit))]
-
-
 def _message(row: Any, at: datetime) -> Message:  # noqa: ANN401 - a Row of _OF_MESSAGE
     wait_s = max(0.0, (row.not_before - at).total_seconds()) if row.not_before else 0.0
-    return Message(row.id, row.generation, row.lane, wait_s)
+    return Message(row.id, row.generation, row.lane, wait_s, row.priority)
 
 
 def _close_calls(connection: Connection, at: datetime) -> int:
@@ -267,25 +292,34 @@ def _close_calls(connection: Connection, at: datetime) -> int:
         jobs.c.state == JobState.RUNNING.value,
         jobs.c.generation == calls.c.generation,
     )
+    is_left = and_(
+        calls.c.state == steps.word(CallState.SENT),
+        calls.c.sent_at < at - timedelta(seconds=LONGEST_CALL_S),
+        ~is_running,
+    )
+    left = connection.execute(select(calls.c.id).where(is_left).limit(CLOSED_AT_ONCE)).scalars().all()
+    tally = open_tally(connection, read_limits(connection), ended=left)
+    before = {call.id: call for call in booked(connection, left)}
     closed = (
         update(calls)
-        .where(
-            calls.c.state == steps.word(CallState.SENT),
-            calls.c.sent_at < at - timedelta(seconds=LONGEST_CALL_S),
-            ~is_running,
-        )
+        .where(calls.c.id.in_(left), is_left)
         .values(state=CallState.UNKNOWN.value, fault="WorkerLost", finished_at=at)
+        .returning(calls.c.id)
     )
-    return int(connection.execute(closed).rowcount)
+    ended = connection.execute(closed).scalars().all() if left else []
+    tally.lose(before[call_id] for call_id in ended)
+    tally.write(connection, at)
+    return len(ended)
 
 
-def _expire(connection: Connection, deadline_s: float, limit: int, at: datetime) -> int:
-    overdue = select(jobs.c.id, jobs.c.generation, jobs.c.attempt).where(
+def _expire(connection: Connection, deadline_s: float, limit: int, at: datetime) -> list[Burial]:
+    overdue = select(jobs.c.id, jobs.c.generation, jobs.c.attempt, jobs.c.lane).where(
         jobs.c.state == steps.word(JobState.WAITING), jobs.c.tried_since < at - timedelta(seconds=deadline_s)
     )
     found = {row.id: row for row in connection.execute(overdue.limit(limit))}
-    fault = fault_columns(OutOfTime(f"retried for {deadline_s / 3600:g} h without an answer"))
-    rows = [{"id": row.id, "generation": row.generation, "at": at, **fault} for row in found.values()]
+    fault = OutOfTime(f"retried for {deadline_s / 3600:g} h without an answer")
+    said = fault_columns(fault)
+    rows = [{"id": row.id, "generation": row.generation, "at": at, **said} for row in found.values()]
     ended = [found[job_id] for (job_id,) in steps.EXPIRE.run(connection, rows)]
-    tell(connection, [event_row(row.id, at, "buried", row.attempt, row.generation, **fault) for row in ended])
-    return len(ended)
+    tell(connection, [event_row(row.id, at, "buried", row.attempt, row.generation, **said) for row in ended])
+    return [Burial(row.id, row.generation, row.lane, fault) for row in ended]

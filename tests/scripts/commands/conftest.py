@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from tasks.model.fault import Refused, TimedOut
 from tasks.model.job import Job
 from tasks.model.verdict import Bury, Done, Verdict
 from tasks.rules.prompting import shell_hash, write_prompt
-from tests.values import HAIKU, SORT, SUMMARIZE, a_route
+from tests.values import HAIKU, HAIKU_PRICE, SORT, SUMMARIZE, a_route
 from workers.ledger import GroupedLedger, NewDocument, NewItem, add, begin_submission, job_key, new_id, open_database
 
 ESCAPE = "\x1b[2J"
 LETTER = "Dear Anna, the parcel came."
+DAY = "2026-11-22"
+PRICE = HAIKU_PRICE.model_copy(update={"model": HAIKU, "input": Decimal("0.984567")})
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def _call(job: Job, prompt: Prompt) -> Call:
         document_hash=job.document.hash,
         queued_ms=5,
         estimate_nanousd=2_500_000,
+        day=DAY,
     )
 
 
@@ -155,6 +159,7 @@ def _ended(call: Call, text: str, verdict: Verdict) -> Call:
         state=CallState.ANSWERED,
         usage=Usage(input=1_000, output=50),
         cost_nanousd=1_234_567,
+        price=PRICE,
         status=200,
         request_id="req_1",
         first_byte_ms=10,

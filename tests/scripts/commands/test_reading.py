@@ -143,7 +143,7 @@ def test_watch_of_a_finished_submission_sums_it_up(docmill: Docmill, past: Past)
     assert summary["states"]["dead"] == 2
 
 
-@pytest.mark.parametrize("by", ["day", "model", "recipe", "complexity", "submission"])
+@pytest.mark.parametrize("by", ["day", "model", "recipe", "complexity", "submission", "fault"])
 def test_costs_add_up_however_they_are_grouped(docmill: Docmill, past: Past, by: str) -> None:
     told = docmill("costs", "--by", by, "--json").json
     assert sum(group["cost_nanousd"] for group in told["groups"]) == told["total"]["cost_nanousd"] == 3 * COST

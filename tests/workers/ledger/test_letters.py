@@ -29,7 +29,6 @@ from workers.ledger import (
     Letter,
     LetterFilter,
     NewItem,
-    Published,
     add,
     cancel_submission,
     causes,
@@ -38,8 +37,6 @@ from workers.ledger import (
     expire_letters,
     group_letters,
     job_key,
-    left_behind,
-    mark_published,
     moving,
     open_database,
     progress,
@@ -278,19 +275,6 @@ class TestReplay:
         assert replay_letters(database, JobState.UNCERTAIN, [Again(letter, letter.ended_at)]) == []
         assert again(database, LetterFilter(state=JobState.UNCERTAIN)) == [added[1].job_id]
 
-    def test_what_was_not_published_is_found_until_it_is(self, database: Database, worker: Worker) -> None:
-        _, added = submit(database, ["a", "b"])
-        bury(worker, added)
-        again(database, LetterFilter())
-        later = database.now() + timedelta(seconds=1)
-        left = left_behind(database, later)
-        assert {one.job_id for one in left} == {one.job_id for one in added}
-        assert left_behind(database, database.now() - timedelta(seconds=30)) == []
-        mark_published(database, [Published(left[0].job_id, 1, "message")])
-        assert [one.job_id for one in left_behind(database, later)] == [left[1].job_id]
-        assert worker.claim(left[1].job_id, 1) is not None
-        assert left_behind(database, later) == []
-
 
 class TestReplace:
     def test_a_changed_job_takes_the_place_of_the_old_one(self, database: Database, worker: Worker) -> None:
@@ -302,7 +286,7 @@ class TestReplace:
         edit = Edit(max_tokens=900, complexity=Complexity.HIGH)
         (made,) = replace_letters(database, JobState.DEAD, [anew(letter, edit)])
         assert made.created
-        assert (made.letter_id, made.state, made.published, made.lane) == (letter.id, JobState.QUEUED, False, "high")
+        assert (made.letter_id, made.state, made.lane) == (letter.id, JobState.QUEUED, "high")
         old, new = job(database, letter.id), job(database, made.job_id)
         assert (old.state, old.replayed_as) == (JobState.CANCELLED, new.id)
         assert (new.replay_of, new.submission_id, new.complexity) == (old.id, submission, "high")

@@ -11,11 +11,11 @@ import pytest
 
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Usage
-from tasks.model.fault import Overloaded, Rejected, ServerFailed, SpendCap
+from tasks.model.fault import Fault, NoRoom, OverBudget, Overloaded, Rejected, ServerFailed, SpendCap
 from tasks.model.job import Job, JobState, LostJob, Message, Step, sources
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.rules.judging import Fate
-from tests.workers.ledger.samples import ROUTE, VALUES, answered, call_of, submit
+from tests.workers.ledger.samples import DAY, ROUTE, VALUES, answered, call_of, submit
 from workers.ledger import (
     CostBy,
     Database,
@@ -84,9 +84,10 @@ class Worker:
     def die(self, job: Job, fate: Fate, *, sent: bool = False) -> list[Message]:
         """This worker is gone, and what it was running is judged."""
         lost = LostJob(job.id, job.token, job.generation, job.attempt, "low", crashes=0, sent=sent)
-        return self.database.write(
+        again, _ = self.database.write(
             partial(upkeep._resolve, fates=[(lost, fate)], suspect="suspect", at=self._now()),
         )
+        return again
 
     def _now(self) -> datetime:
         return self.database.now() + self.late
@@ -207,6 +208,18 @@ def test_being_told_to_wait_is_not_an_attempt(database: Database, worker: Worker
     assert (again.attempt, again.throttles) == (0, 1)
 
 
+@pytest.mark.parametrize("fault", [NoRoom("25 s away", retry_after_s=25), OverBudget("day")])
+def test_what_limits_of_our_own_hold_back_was_not_tried(database: Database, worker: Worker, fault: Fault) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    worker.settle(job, RetryIn(0, Overloaded("529"), counts=False))
+    for generation in range(1, 4):
+        job = worker.must_claim(job.id, generation)
+        worker.settle(job, RetryIn(0, fault, counts=False))
+    again = worker.must_claim(job.id, 4)
+    assert (again.attempt, again.throttles) == (0, 1)
+
+
 def test_a_dead_letter_keeps_its_reason(database: Database, worker: Worker) -> None:
     submission_id, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
@@ -293,17 +306,17 @@ def test_an_unknown_cost_is_counted_apart_and_is_not_zero(database: Database, wo
     assert total is not None
     assert total.states[JobState.DONE] == 3
     assert (total.spent.cost_nanousd, total.spent.unknown_calls, total.spent.unknown_estimate_nanousd) == (150, 1, 900)
-    today = f"{database.now():%Y-%m-%d}"
     groups = {by: costs(database, by) for by in CostBy}
     assert {by: [line.group for line in lines] for by, lines in groups.items()} == {
-        CostBy.DAY: [today],
+        CostBy.DAY: [DAY],
         CostBy.MODEL: [ROUTE.model],
         CostBy.RECIPE: ["summarize"],
         CostBy.COMPLEXITY: ["low"],
         CostBy.SUBMISSION: [submission_id],
+        CostBy.FAULT: ["none"],
     }
     assert all(line.spent == total.spent for lines in groups.values() for line in lines)
-    assert costs(database, CostBy.DAY, until=database.now() - timedelta(days=1)) == []
+    assert costs(database, CostBy.DAY, until="2026-11-21") == costs(database, CostBy.DAY, since="2026-11-23") == []
 
 
 @pytest.mark.parametrize("step", [step for step in Step if step not in BY_A_PERSON])

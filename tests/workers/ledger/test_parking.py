@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.model.fault import BillingStopped, Fault, RateLimited, ServerFailed
+from tasks.model.fault import BillingStopped, Fault, OverBudget, RateLimited, ServerFailed
 from tasks.model.job import JobState
 from tasks.model.verdict import Done, Park, RetryIn, Verdict
 from tests.workers.ledger.samples import submit
@@ -53,6 +53,19 @@ def test_faults_are_counted_by_kind(database: Database, worker: Worker) -> None:
         worker.late = timedelta(seconds=generation)
         assert worker.settle(worker.must_claim(added.job_id, generation), verdict)
     assert worker.must_claim(added.job_id, 3).faults == {"ServerFailed": 2, "RateLimited": 1}
+
+
+def test_a_job_that_looks_each_minute_for_money_does_not_fill_its_story(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    for generation in range(4):
+        job = worker.must_claim(added.job_id, generation)
+        assert worker.settle(job, Park(30, OverBudget("used up", code="submission")))
+        assert worker.settle(job, Park(30, OverBudget("used up", code="submission")))  # as after a lost answer
+    assert kinds(tell(database, added.job_id)) == ["created", "claimed", "parked"]
+    job = worker.must_claim(added.job_id, 4)
+    assert (job.attempt, job.throttles) == (0, 0)
+    assert worker.settle(job, Done("out"))
+    assert kinds(tell(database, added.job_id)) == ["created", "claimed", "parked", "claimed", "done"]
 
 
 def test_a_parked_job_can_be_cancelled(database: Database, worker: Worker) -> None:

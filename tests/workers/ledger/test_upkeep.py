@@ -9,9 +9,10 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from sqlalchemy import delete
 
 from tasks.model.call import Call, CallState, Kept
-from tasks.model.fault import Rejected, ServerFailed, SpendCap
+from tasks.model.fault import NoRoom, Rejected, ServerFailed, SpendCap
 from tasks.model.job import Job, JobState, Message
 from tasks.model.standing import Standing
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
@@ -21,6 +22,7 @@ from tests.workers.ledger.samples import ROUTE, answered, call_of, item, submit
 from tests.workers.ledger.test_moving import Worker, kinds, tell
 from workers.ledger import Database, GroupedLedger, Upkeep, add, begin_submission, health
 from workers.ledger.moving import Sending
+from workers.ledger.tables import workers
 
 OWNER_TIMEOUT_S = 0.5
 LONG_AGO = timedelta(hours=1)
@@ -92,10 +94,13 @@ async def test_a_fate_is_carried_out_once(
 ) -> None:
     job, _ = running(database, worker, sent=True)
     lost = await upkeep.lost_jobs(["worker-a"])
-    messages = await upkeep.resolve([(each, fate) for each in lost])
+    messages, buried = await upkeep.resolve([(each, fate) for each in lost])
     lane = "suspect" if fate is Fate.ALONE else "low"
     assert messages == ([Message(job.id, 0, lane)] if state is JobState.QUEUED else [])
-    assert await upkeep.resolve([(each, fate) for each in lost]) == []
+    assert [(each.job_id, each.lane, each.fault.kind) for each in buried] == (
+        [(job.id, "low", "KilledWorker")] if state is JobState.DEAD else []
+    )
+    assert await upkeep.resolve([(each, fate) for each in lost]) == ([], [])
     told = tell(database, job.id)
     assert (told.job.state, told.job.lane) == (state, lane)
     assert (told.job.fault and told.job.fault.kind) == fault
@@ -118,7 +123,7 @@ async def test_a_job_that_moved_on_is_not_judged(database: Database, worker: Wor
     job, _ = running(database, worker)
     lost = await upkeep.lost_jobs(["worker-a"])
     worker.settle(job, Done("out"))
-    assert await upkeep.resolve([(each, Fate.AGAIN) for each in lost]) == []
+    assert await upkeep.resolve([(each, Fate.AGAIN) for each in lost]) == ([], [])
     assert tell(database, job.id).job.state is JobState.DONE
 
 
@@ -129,7 +134,8 @@ async def test_an_answer_found_later_still_counts(
     job, call = running(database, worker, sent=True)
     await upkeep.resolve([(each, fate) for each in await upkeep.lost_jobs(["worker-a"])])
     ((kept, found),) = await upkeep.unsettled([Kept(job.token, call, an_answer())])
-    assert kept.call == call
+    assert kept.call == replace(call, sent_at=kept.call.sent_at)
+    assert kept.call.sent_at is not None
     assert (found.token, found.generation, found.recipe, found.document) == (
         job.token,
         job.generation,
@@ -176,12 +182,34 @@ async def test_nobody_is_judged_while_the_ledger_does_not_hear_us_either(
     assert await upkeep.silent_owners(()) == [], "the first report after a gap: the others' may be on their way"
 
 
+async def test_an_owner_found_dead_is_no_worker_until_it_reports(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    worker.report()
+    assert health(database).workers == 2  # with this one
+    await upkeep.note_deaths(["worker-a"], 60)
+    assert health(database).workers == 1
+    worker.report()
+    assert health(database).workers == 2
+    assert await upkeep.note_deaths([], 60) == 0
+
+
 async def test_an_owner_in_no_list_is_gone(database: Database, worker: Worker, upkeep: Upkeep) -> None:
     running(database, worker)
-    await upkeep.forget("worker-a")
-    assert health(database).workers == 1  # this one
+    database.write(lambda connection: connection.execute(delete(workers)))
     await steady(upkeep, OWNER_TIMEOUT_S)
     assert await upkeep.silent_owners(()) == ["worker-a"]
+
+
+async def test_deaths_count_once_and_for_a_while(database: Database, upkeep: Upkeep) -> None:
+    for name, late_s in (("worker-a", 0.0), ("worker-b", 0.0), ("worker-silent", 30.0), ("worker-old", 90.0)):
+        worker = Worker(database, name)
+        worker.late = -timedelta(seconds=late_s)
+        worker.report()
+    assert await upkeep.note_deaths(["worker-a"], 60) == 2, "the silent one is as good as dead"
+    assert await upkeep.note_deaths(["worker-a", "worker-b"], 60) == 3
+    assert await upkeep.note_deaths(["worker-silent", "unheard-of"], 60) == 3
+    assert await upkeep.note_deaths([], 0) == 0
 
 
 async def test_what_the_ledger_believes_of_a_queue(database: Database, worker: Worker, upkeep: Upkeep) -> None:
@@ -196,7 +224,7 @@ async def test_what_the_ledger_believes_of_a_queue(database: Database, worker: W
     worker.must_claim(added[3].job_id)
     forgotten = begin_submission(database, recipe="summarize")
     add(database, forgotten, [item(0, "never published")])
-    assert await upkeep.standing() == {"low": Standing(waiting=4, running=1)}
+    assert await upkeep.standing() == {"low": Standing(waiting=4, running=1, unpublished=1)}
 
 
 async def test_the_oldest_messages_are_published_again_and_not_twice_in_a_row(
@@ -227,18 +255,6 @@ async def test_a_retry_is_published_again_for_its_time(database: Database, worke
     assert await upkeep.missing("low", 10) == []
 
 
-async def test_what_a_submitter_left_behind_is_published(
-    database: Database, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    submission_id = begin_submission(database, recipe="summarize")
-    (added,) = add(database, submission_id, [item(0, "never published")])
-    assert await upkeep.unpublished(10) == [], "its submitter may be about to"
-    monkeypatch.setattr("workers.ledger.upkeep.UNPUBLISHED_S", 0)
-    assert await upkeep.unpublished(10) == [Message(added.job_id, 0, "low")]
-    await upkeep.published([Message(added.job_id, 0, "low")])
-    assert await upkeep.unpublished(10) == []
-
-
 async def test_a_job_that_is_retried_for_too_long_is_dead(database: Database, worker: Worker, upkeep: Upkeep) -> None:
     late = Worker(database, "worker-b")
     late.late = -LONG_AGO
@@ -248,14 +264,18 @@ async def test_a_job_that_is_retried_for_too_long_is_dead(database: Database, wo
     for job in (old, new):
         worker.settle(job, RetryIn(100, ServerFailed("500"), counts=True))
     worker.settle(parked, Park(100, SpendCap("429")))
-    assert await upkeep.expire_jobs(10) == 1
-    assert await upkeep.expire_jobs(10) == 0
+    put_off, _ = running(database, late, "d")
+    worker.settle(put_off, RetryIn(100, NoRoom("25 s away"), counts=False))
+    (buried,) = await upkeep.expire_jobs(10)
+    assert (buried.job_id, buried.lane, buried.fault.kind) == (old.id, "low", "OutOfTime")
+    assert await upkeep.expire_jobs(10) == []
     told = tell(database, old.id)
     assert told.job.state is JobState.DEAD
     assert told.job.fault
     assert told.job.fault.kind == "OutOfTime"
     assert tell(database, new.id).job.state is JobState.WAITING
     assert tell(database, parked.id).job.state is JobState.PARKED
+    assert tell(database, put_off.id).job.state is JobState.WAITING
 
 
 async def test_calls_that_nobody_waits_for_are_booked(

@@ -20,15 +20,19 @@ def upgrade() -> None:
     _budgets()
     _alerts()
     op.add_column("submissions", sa.Column("estimate", sa.JSON(), nullable=True))
+    op.add_column("workers", sa.Column("lost_at", MOMENT, nullable=True))
 
 
 def _jobs() -> None:
     op.add_column("jobs", sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("3")))
     op.add_column("jobs", sa.Column("turn", BIG, nullable=False, server_default=sa.text("0")))
-    waiting = sa.text("state = 'queued' AND published_at IS NULL")
+    unpublished = "state = 'queued' AND published_at IS NULL"
+    in_line = sa.text(f"{unpublished} AND not_before IS NULL")
+    in_time = sa.text(f"{unpublished} AND not_before IS NOT NULL")
     op.create_index(
-        "ix_jobs_line", "jobs", ["lane", "priority", "turn"], sqlite_where=waiting, postgresql_where=waiting
+        "ix_jobs_line", "jobs", ["lane", "priority", "turn"], sqlite_where=in_line, postgresql_where=in_line
     )
+    op.create_index("ix_jobs_due", "jobs", ["lane", "not_before"], sqlite_where=in_time, postgresql_where=in_time)
 
 
 def _calls() -> None:
@@ -59,6 +63,8 @@ def _calls() -> None:
     sent_on = sa.func.to_char(sa.func.timezone("UTC", calls.c.sent_at), "YYYY-MM-DD")
     op.execute(sa.update(calls).values(day=sa.func.substr(calls.c.sent_at, 1, 10) if is_sqlite else sent_on))
     op.create_index("ix_calls_day", "calls", ["day"])
+    unknown = sa.text("state = 'unknown'")
+    op.create_index("ix_calls_unknown", "calls", ["day"], sqlite_where=unknown, postgresql_where=unknown)
 
 
 def _days() -> None:
@@ -70,6 +76,8 @@ def _days() -> None:
         sa.Column("cost_nanousd", BIG, nullable=False),
         sa.Column("unknown_calls", BIG, nullable=False),
         sa.Column("unknown_estimate_nanousd", BIG, nullable=False),
+        sa.Column("open_calls", BIG, nullable=False),
+        sa.Column("uncertain_calls", BIG, nullable=False),
         sa.Column("detail", sa.JSON(), nullable=True),
         sa.Column("counted_at", MOMENT, nullable=False),
         sa.Column("closed_at", MOMENT, nullable=True),
@@ -95,6 +103,7 @@ def _budgets() -> None:
         sa.Column("day", sa.String(), nullable=False),
         sa.Column("spent_nanousd", BIG, nullable=False),
         sa.Column("held_nanousd", BIG, nullable=False),
+        sa.Column("refused_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("scope", "name", "day", name="pk_budget_use"),
     )
 
