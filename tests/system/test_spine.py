@@ -112,7 +112,7 @@ def test_a_transient_fault_is_tried_again_by_the_broker(busy_mill: Mill) -> None
 
 
 def test_cancelled_in_flight(busy_mill: Mill) -> None:
-    receipt = busy_mill.submit(["{{sim:latency:30}} a slow letter"])
+    receipt = busy_mill.submit(["{{sim:latency:5}} a slow letter"])
     busy_mill.until(lambda: in_flight(busy_mill) == 1, "the call is under way")
     job = next(busy_mill.producer.results(receipt.submission_id)).job_id
     busy_mill.producer.cancel([job])

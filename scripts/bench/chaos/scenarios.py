@@ -35,7 +35,7 @@ SCENARIOS = {
             "long-countdown",
             broker.wait_beyond_the_visibility_timeout,
             markers=ONE_RETRY,
-            settings={"visibility_timeout_s": 2},
+            settings={"visibility_timeout_s": 1},  # a first retry waits for up to 2 s
             clean=True,
         ),
         Scenario("retry-refused", partial(broker.retries_unpublished, away=False), markers=ONE_RETRY, clean=True),
