@@ -48,10 +48,10 @@ def test_a_retry_keeps_its_priority(tmp_path: Path) -> None:
     with Mill(tmp_path) as mill:
         worker = mill.start_worker()
         receipt = mill.submit(["{{sim:503x9}} a letter"], priority=Priority.LOW)
-        mill.until(lambda: mill.states(receipt) == {JobState.WAITING: 1}, "it waits to be tried again")
+        with redis.Redis.from_url(mill.valkey.url) as client:
+            mill.until(lambda: depths(client, [LANE])[LANE].delayed == 1, "it waits to be tried again")
+            (entry,) = client.zrange(f"delayed:{LANE}", 0, -1)
+        assert mill.states(receipt) == {JobState.WAITING: 1}
         worker.kill()
         worker.wait()
-        with redis.Redis.from_url(mill.valkey.url) as client:
-            mill.until(lambda: depths(client, [LANE])[LANE].delayed == 1, "its message is there")
-            (entry,) = client.zrange(f"delayed:{LANE}", 0, -1)
         assert entry[:1] == b"6"
