@@ -12,6 +12,7 @@ from config.catalogue import Complexity
 from tasks.model.job import JobState
 from tests.system.mill import Mill
 from workers.ledger import story
+from workers.limiter import read_limits
 from workers.transport import Keys, Pause, Pauses
 
 LANES = ["docmill.low", "docmill.medium", "docmill.high", "docmill.suspect"]
@@ -88,6 +89,10 @@ def test_jobs_wait_in_stopped_lanes_and_lose_nothing(mill: Mill, kind: str, faul
 
 
 def test_a_rate_limit_stops_the_model_for_as_long_as_asked_and_no_lane(mill: Mill) -> None:
+    mill.finish(mill.submit(["The first response tells the limits."]))
+    with redis.Redis.from_url(mill.valkey.url) as client:
+        mill.until(lambda: any(any(known.limits) for known in read_limits(client)), "the limits are known")
+    mill.simulator.reset()
     first = mill.submit(["{{sim:429:3x1}} a letter"])
     mill.until(lambda: mill.states(first) == {JobState.WAITING: 1}, "the job waits")
     assert pauses_of(mill) == {}
