@@ -86,7 +86,11 @@ def _show(lines: list[LaneLine], *, as_json: bool) -> None:
         terminal.print_json([_fields(line) for line in lines])
         return
     right = [*NUMBERS, "left"]
-    shown = terminal.table("lane", "model", *right, "limit", "state", right=right, fold=["state"])
+    words = ["model", "limit", "state"]
+    shown = terminal.table("lane", "model", *right, "limit", "state", right=right, fold=words)
+    for column in shown.columns:
+        if column.header in words:
+            column.min_width = 12  # narrower, rows are easier to read one below the other
     for line in lines:
         numbers = (line.slots, line.in_flight, line.ready, line.waiting, line.delayed)
         shown.add_row(
