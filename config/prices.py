@@ -22,6 +22,8 @@ SHIPPED = Path(__file__).with_name("prices.toml")
 KINDS = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output")
 """What has a rate of its own: the fields of `Price` and of `tasks.model.call.Usage` that are billed."""
 
+HOUR_S = 3600
+
 Rate = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 """Dollars per million tokens, to the nano-dollar."""
 Factor = Annotated[Decimal, Field(ge=0)]
@@ -99,20 +101,21 @@ class OverridesFile(BaseModel):
 
 
 class PriceBook:
-    """Prices by model and moment. Looking one up again on the same day costs a dictionary access."""
+    """Prices by model and moment. Looking one up again within the hour costs a dictionary access."""
 
     def __init__(self, files: tuple[OverridesFile, ...] = ()) -> None:
         self._entries = tuple(
             entry.model_copy(update={"version": file.version}) for file in files for entry in file.price
         )
-        self._known: dict[tuple[str, datetime], Price] = {}
+        self._known: dict[tuple[str, int], Price] = {}
 
     def price(self, model: str, at: datetime) -> Price:
         """The price of `model` at the moment `at` (with time zone). Raises `UnknownPrice`."""
-        hour = at.replace(minute=0, second=0, microsecond=0)  # published prices change on the hour
+        hour = int(at.timestamp() // HOUR_S)  # published prices change on the hour
         found = self._known.get((model, hour))
         if found is None:
-            found = self._known[model, hour] = self._look_up(model, hour)
+            moment = datetime.fromtimestamp(hour * HOUR_S, UTC)
+            found = self._known[model, hour] = self._look_up(model, moment)
         return found
 
     def _look_up(self, model: str, at: datetime) -> Price:

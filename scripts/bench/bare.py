@@ -18,6 +18,7 @@ import httpx2
 import uvloop
 
 from scripts.bench.letters import MAX_TOKENS, MODEL, prompt
+from tasks.rules.prompting import messages
 
 
 async def ask_all(url: str, jobs: int, in_flight: int) -> float:
@@ -34,7 +35,7 @@ async def ask_all(url: str, jobs: int, in_flight: int) -> float:
         async def ask(number: int) -> None:
             said = prompt(number)
             await client.messages.create(
-                model=MODEL, max_tokens=MAX_TOKENS, system=said.system, messages=cast("Any", said.messages)
+                model=MODEL, max_tokens=MAX_TOKENS, system=said.system, messages=cast("Any", messages(said))
             )
 
         async def take(numbers: list[int]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from config.prices import Price
+from tasks.model.job import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request's content, ready to send; `shell` is the same with a mark in the document's place.
+    """What is said to Claude; `tasks.rules.prompting.messages` writes it out when it is sent, and nobody holds that.
 
     The ledger keeps the shell once per recipe and values, and the document once: together they are the prompt.
     """
 
     system: str
-    messages: tuple[Mapping[str, Any], ...]
+    document: Document = field(repr=False)
+    instruction: str
     shell: str
     """Canonical JSON of system, messages and output_schema, the document's content replaced by `DOCUMENT_MARK`."""
     output_schema: Mapping[str, Any] | None

@@ -33,17 +33,23 @@ def write_prompt(document: Document, recipe: Recipe, values: Mapping[str, str]) 
 
     Raises `EmptyDocument` when there is nothing to ask about, `TooLong` when the request would be over 32 MB.
     """
-    block = document_block(document)
     instruction = recipe.instruct(values).strip()
     system = recipe.system.strip()
+    check_content(document)
     _check_size(document)
     return Prompt(
         system=system,
-        messages=_messages(block, instruction),
+        document=document,
+        instruction=instruction,
         shell=_shell(system, instruction, recipe.schema_text),
         output_schema=recipe.output_schema,
         characters=_characters(document, system, instruction),
     )
+
+
+def messages(prompt: Prompt) -> tuple[Mapping[str, Any], ...]:
+    """The conversation to send: as large as the document, so written out only then."""
+    return _messages(document_block(prompt.document), prompt.instruction)
 
 
 def prompt_characters(document: Document, recipe: Recipe, values: Mapping[str, str]) -> int:
@@ -53,15 +59,25 @@ def prompt_characters(document: Document, recipe: Recipe, values: Mapping[str, s
 
 def document_block(document: Document) -> Mapping[str, Any]:
     """The document as a content block: its text in a tag, or the PDF itself. Raises `EmptyDocument`."""
-    if document.text is not None and document.text.strip():
+    if has_text(document):
         return {"type": "text", "text": f"<document>\n{document.text}\n</document>"}
-    if document.pdf:
-        data = base64.b64encode(document.pdf).decode("ascii")
-        return {
-            "type": "document",
-            "source": {"type": "base64", "media_type": "application/pdf", "data": data},
-        }
-    raise EmptyDocument(f"document {document.name!r}: no text in it")
+    check_content(document)
+    data = base64.b64encode(document.pdf or b"").decode("ascii")
+    return {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": data},
+    }
+
+
+def has_text(document: Document) -> bool:
+    """Whether there is anything but white space in its text."""
+    return document.text is not None and not document.text.isspace() and document.text != ""
+
+
+def check_content(document: Document) -> None:
+    """Raises `EmptyDocument` where there is nothing to ask about."""
+    if not has_text(document) and not document.pdf:
+        raise EmptyDocument(f"document {document.name!r}: no text in it")
 
 
 def render(shell: str, document: Document) -> dict[str, Any]:

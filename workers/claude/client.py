@@ -15,17 +15,15 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tasks.model.call import Answer, Prompt, Route
 from tasks.model.fault import Fault, TimedOut
+from tasks.rules.prompting import messages
 from workers.claude import counting
 from workers.claude.faults import WIRE_ERRORS, fault_of
 from workers.claude.patience import Patience
 from workers.claude.reading import Reply, read_message, read_stream
-from workers.claude.wire import Wire, events, status_error, whole
+from workers.claude.wire import KEEPALIVE_S, Body, ErrorEvent, Head, Wire, events
 
 SIMULATOR_HEADER = "docmill-simulator"
 """The simulator marks every response with it, so that a synthetic answer is known as one."""
-KEEPALIVE_S = 5.0
-"""Below the server's own limit: a request on a connection it has just closed fails, and is not sent again."""
-
 Observe = Callable[[str, Mapping[str, str]], None]
 """Told the model and the headers of each response to a message call, errors too. Quick, and it must not raise."""
 
@@ -66,7 +64,12 @@ class ClaudeClient:
             http_client=http,
             open_telemetry=False,
         )
-        self._wire = Wire(self._sdk, http)
+        self._wire = Wire(
+            self._sdk,
+            connections=connections,
+            connect_timeout_s=settings.connect_timeout_s,
+            pool_timeout_s=settings.silence_timeout_s,
+        )
 
     async def ask(self, prompt: Prompt, route: Route) -> Answer:
         """Send one request and read its answer to the end. Raises `Fault`."""
@@ -97,21 +100,23 @@ class ClaudeClient:
 
     async def _send(self, prompt: Prompt, route: Route, patience: Patience) -> Answer:
         started = time.monotonic()
-        response = await self._wire.send(_body(prompt, route))
+        response = await self._wire.send(Body(_said(prompt, route)))
+        first_byte = time.monotonic()
+        head = Head(response.status, response.headers)
         try:
-            first_byte = time.monotonic()
             patience.heard()
-            self._observe(route.model, response.headers)
-            pieces = patience.listen(response.aiter_bytes())
-            if not response.is_success:
-                raise status_error(response, await whole(pieces))
+            self._observe(route.model, head.headers)
+            if head.status // 100 != 2:
+                raise self._wire.status_error(head, await response.read())
             if route.stream:
-                reply = await read_stream(events(response, pieces))
+                reply = await read_stream(events(patience.listen(response.content.iter_any())))
             else:
-                reply = read_message(json.loads(await whole(pieces)))
+                reply = read_message(json.loads(await response.read()))
+        except ErrorEvent as error:
+            raise self._wire.status_error(head, error.said) from None
         finally:
-            await response.aclose()
-        return _answer(reply, response.headers, first_byte - started, time.monotonic() - started)
+            response.release()
+        return _answer(reply, head.headers, first_byte - started, time.monotonic() - started)
 
     async def __aenter__(self) -> Self:
         return self
@@ -121,15 +126,16 @@ class ClaudeClient:
 
     async def close(self) -> None:
         """Close the connections. Calls still in flight fail."""
+        await self._wire.close()
         await self._sdk.close()
 
 
-def _body(prompt: Prompt, route: Route) -> dict[str, Any]:
+def _said(prompt: Prompt, route: Route) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": route.model,
         "max_tokens": route.max_tokens,
         "system": prompt.system,
-        "messages": prompt.messages,
+        "messages": messages(prompt),
         "stream": route.stream,
     }
     if prompt.output_schema is not None:

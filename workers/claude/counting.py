@@ -9,6 +9,7 @@ import anthropic
 
 from tasks.model.call import Prompt, Route
 from tasks.model.fault import Fault, TimedOut
+from tasks.rules.prompting import messages
 from workers.claude.faults import WIRE_ERRORS, fault_of
 
 COUNT_TIMEOUT_S = 30.0
@@ -17,7 +18,7 @@ COUNT_TIMEOUT_S = 30.0
 
 async def count_tokens(client: anthropic.AsyncAnthropic, prompt: Prompt, route: Route) -> int:
     """Tokens of the prompt as this model takes it, cached or not. Raises `Fault`: what it says bills nobody."""
-    body: dict[str, Any] = {"model": route.model, "system": prompt.system, "messages": prompt.messages}
+    body: dict[str, Any] = {"model": route.model, "system": prompt.system, "messages": messages(prompt)}
     if prompt.output_schema is not None:
         schema = anthropic.transform_schema(dict(prompt.output_schema))
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}

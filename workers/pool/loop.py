@@ -82,7 +82,7 @@ def name_after_parent(
     **options: Any,
 ) -> asyncio.Task[T]:
     """Task factory: a task that a job starts has the job's name, so that a stack or a log line tells whose it is."""
-    parent = asyncio.current_task(loop) if bridge.loop_runs_here() else None
+    parent = asyncio.current_task(loop)  # a task is made on its loop's thread, or before the loop runs
     task = asyncio.Task(coro, loop=loop, **options)
     if parent is not None and options.get("name") is None:
         task.set_name(parent.get_name())

@@ -6,6 +6,7 @@ All methods run on the consumer's thread (the worker's main thread). `stopping` 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -33,6 +34,9 @@ MAX_THREADS = 64
 
 DRAIN_TIMEOUT_S = 30.0
 """Default of `worker_drain_timeout_s`: the grace that Kubernetes gives as well."""
+
+GATHER_S = 0.004
+"""So long the news of one job waits for others': a turn of the consumer's loop costs as much CPU as ten jobs' news."""
 
 CLOSING_TIMEOUT_S = 5.0
 """How long the handlers of `worker_process_shutdown` may take."""
@@ -68,7 +72,7 @@ class AsyncioPool(BasePool):
         self.loop = self._thread.loop
         self.threads = DaemonThreads(min(self.limit, MAX_THREADS), "def-task")
         self.to_loop = Mailbox(self.loop.call_soon_threadsafe)
-        self.to_main = Mailbox(self._hub.call_soon)
+        self.to_main = Mailbox(self._wake_main)
         self._watchdog = Watchdog(self._thread)
         self._stopping = False
         self._hostname = self.options.get("initargs", (None, None))[1]
@@ -165,6 +169,12 @@ class AsyncioPool(BasePool):
     def in_flight(self) -> int:
         """Number of tasks that were started and have not been reported to Celery."""
         return len(self._in_flight)
+
+    def _wake_main(self, deliver: Callable[[], None]) -> None:
+        if threading.current_thread() is self._thread:
+            self.loop.call_later(GATHER_S, self._hub.call_soon, deliver)
+        else:
+            self._hub.call_soon(deliver)
 
     def _end_loop(self) -> None:
         if self._in_flight:  # the loop is blocked: nothing runs there any more, and its thread dies with the process

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.fault import EmptyDocument, TooLong
-from tasks.rules.prompting import LARGEST_REQUEST_BYTES, render, shell_hash, write_prompt
+from tasks.rules.prompting import LARGEST_REQUEST_BYTES, messages, render, shell_hash, write_prompt
 from tests.values import ASK, SORT, SUMMARIZE, a_document
 
 
@@ -18,7 +18,7 @@ def test_the_prompt_is_its_shell_and_the_document(text: str, question: str) -> N
     document = a_document(text)
     prompt = write_prompt(document, ASK, {"question": question})
     shown = render(prompt.shell, document)
-    assert shown == {"system": prompt.system, "messages": list(prompt.messages), "output_schema": None}
+    assert shown == {"system": prompt.system, "messages": list(messages(prompt)), "output_schema": None}
     assert question.strip() in shown["messages"][0]["content"][1]["text"] + " "
 
 
@@ -30,7 +30,7 @@ def test_many_documents_share_a_shell() -> None:
 
 def test_a_pdf_without_text_goes_as_it_is() -> None:
     prompt = write_prompt(a_document(None, pdf=b"%PDF-1.7", pages=3), SUMMARIZE, {})
-    block = prompt.messages[0]["content"][0]
+    block = messages(prompt)[0]["content"][0]
     assert base64.b64decode(block["source"]["data"]) == b"%PDF-1.7"
     assert prompt.characters > 30_000
 
@@ -48,5 +48,5 @@ def test_a_request_over_the_limit_is_never_sent() -> None:
 
 def test_a_document_with_braces_is_left_alone() -> None:
     prompt = write_prompt(a_document("set {question} and {{x}}"), ASK, {"question": "{why}?"})
-    texts = [part["text"] for part in prompt.messages[0]["content"]]
+    texts = [part["text"] for part in messages(prompt)[0]["content"]]
     assert texts == ["<document>\nset {question} and {{x}}\n</document>", "Answer: {why}?"]

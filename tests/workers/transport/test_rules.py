@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils import json as kombu_json
 
 from workers.transport.errors import Malformed
 from workers.transport.held import Held
 from workers.transport.keys import Keys, lane_of, unwrap
 from workers.transport.lanes import LaneLimits
-from workers.transport.wire import decode, redelivered, without_delay
+from workers.transport.wire import Payload, decode, redelivered, without_delay
 
 lanes = st.text(min_size=1, max_size=20)
 steps = st.sets(st.integers(0, 9)).map(lambda some: tuple(sorted(some | {0})))
@@ -118,3 +119,23 @@ def test_anything_at_all_is_a_message_or_malformed(item: bytes) -> None:
     except Malformed:
         return
     assert json.loads(redelivered(payload))["headers"]["redelivered"] is True
+
+
+MOMENT = datetime(2026, 11, 28, 12, tzinfo=UTC)
+header_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just(MOMENT),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(st.dictionaries(st.text(max_size=9), header_values, max_size=5))
+def test_a_message_is_read_as_kombu_reads_it(headers: Payload) -> None:
+    item = kombu_json.dumps({"headers": headers, "properties": {"delivery_info": {}}}).encode()
+    assert decode(item) == kombu_json.loads(item)
+
+
+def test_what_the_faster_parser_refuses_is_left_to_kombus() -> None:
+    lone_surrogate = "\ud800"
+    item = kombu_json.dumps({"headers": {"name": lone_surrogate}, "properties": {"delivery_info": {}}}).encode()
+    assert decode(item)["headers"]["name"] == lone_surrogate
