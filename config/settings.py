@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     every third of this. On its own machine a dead worker is known at once."""
 
     on_crash: Literal["hold", "retry"] = "hold"
-    """What becomes of a job whose worker died after the call was sent and before its answer was kept: `hold` leaves it
-    to a person as uncertain, `retry` asks again, and may pay twice."""
+    """What becomes of a job whose worker died, or stopped at the end of its grace, after the call was sent and before
+    its answer was kept: `hold` leaves it to a person as uncertain, `retry` asks again, and may pay twice."""
 
     job_deadline_s: float = Field(default=86_400, gt=0)
     """A job that is retried for longer than this, from its first try on, becomes a dead letter. Waiting for its first

@@ -25,6 +25,7 @@ from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
 from tasks.rules.days import day_of
+from tasks.rules.judging import judge_stopped
 from tasks.rules.parking import stopped_lanes
 from tasks.rules.pricing import cost_nanousd, estimate_nanousd, priced
 from tasks.rules.prompting import shell_hash, write_prompt
@@ -47,6 +48,7 @@ log = structlog.get_logger("docmill.document")
 async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
     """One try at a job: at most one call, and what follows from it. A `Fault` ends as a verdict too."""
     call: Call | None = None
+    sent = False
     try:
         route = choose(job, here.catalogue, here.settings.silence_timeout_s)
         prompt = write_prompt(job.document, job.recipe, job.values)
@@ -55,7 +57,9 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         expected = here.expectations.of(recipe_hash, route.model, prompt.characters, route.max_tokens, is_pdf=is_pdf)
         await here.limiter.admit(job.token, route.model, expected)
         call = open_call(job, route, prompt, expected, here)
-        answer = await ask(call, prompt, route, job, here)
+        await write_intent(call, prompt, route, job, here)
+        sent = True
+        answer = await ask(prompt, route, job, here)
         here.spool.keep(Kept(job.token, call, answer))  # paid for, whatever it is worth
         call = answered(call, answer, here)
         here.expectations.learn(recipe_hash, call, is_pdf=is_pdf)
@@ -65,8 +69,9 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
     except Fault as fault:
         return verdict_on(fault, job, here), call and failed(call, fault)
     except asyncio.CancelledError:
-        # A stopping worker or a cancelled job. The ledger tells which: it hands back only what is still running.
-        await here.ledger.hand_back(job, call and interrupted(call))
+        # A stopping worker or a cancelled job. The ledger tells which: it moves only what is still running.
+        fate = judge_stopped(sent=sent, on_crash=here.settings.on_crash)
+        await here.ledger.hand_back(job, call and (interrupted(call) if sent else unsent(call)), fate)
         raise
     except ClaimLost:
         raise
@@ -79,13 +84,17 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         return Bury(broken), call and failed(call, broken)
 
 
-async def ask(call: Call, prompt: Prompt, route: Route, job: Job, here: World) -> Answer:
-    """One request, whose turn it is. Its place in the rate limits is settled or given back, whatever happens."""
+async def write_intent(call: Call, prompt: Prompt, route: Route, job: Job, here: World) -> None:
+    """Have the ledger know of the call before it is made, or give its place in the rate limits back."""
     try:
         await here.ledger.sending(call, route, prompt.shell)
     except BaseException:
         here.limiter.release(job.token)
         raise
+
+
+async def ask(prompt: Prompt, route: Route, job: Job, here: World) -> Answer:
+    """One request, whose turn it is. Its place in the rate limits is settled, whatever happens."""
     usage: Usage | None = None
     try:
         answer = await here.claude.ask(prompt, route)
@@ -202,12 +211,12 @@ def failed(call: Call, fault: Fault) -> Call:
 
 
 def interrupted(call: Call) -> Call:
-    """The call of an attempt that was cancelled: without its answer we cannot tell what it cost."""
-    return call if call.state is CallState.ANSWERED else replace(call, state=CallState.UNKNOWN, fault="Cancelled")
+    """The call that was under way when its attempt was cancelled: we cannot tell what it cost."""
+    return replace(call, state=CallState.UNKNOWN, fault="Cancelled")
 
 
 def unsent(call: Call) -> Call:
-    """The call whose intent the ledger could not be told, so that it was never made."""
+    """The call that was never made: the ledger could not be told, or the attempt was cancelled before."""
     return replace(call, state=CallState.FAILED, cost_nanousd=0, fault="NotSent")
 
 

@@ -67,8 +67,11 @@ class Ledger(Protocol):
         False when the job was not ours any more; the call is recorded all the same.
         """
 
-    async def hand_back(self, job: Job, call: Call | None) -> None:
-        """Put a job that was interrupted by a stop back to queued, and record what is known of its call."""
+    async def hand_back(self, job: Job, call: Call | None, fate: Fate = Fate.AGAIN) -> None:
+        """Record what is known of an interrupted call, and put its job back to queued.
+
+        With the fate `UNCERTAIN` it is left to a person instead.
+        """
 
 
 class Limiter(Protocol):

@@ -1,4 +1,4 @@
-"""`docmill uncertain`: jobs whose worker was lost between the request and its answer. A replay may pay for it twice."""
+"""`docmill uncertain`: jobs whose worker was gone between request and answer. A replay may pay for it twice."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class JobState(StrEnum):
     DEAD = "dead"
     """A dead letter: given up, until it is replayed or discarded."""
     UNCERTAIN = "uncertain"
-    """Its worker was lost after the call was sent and before the answer was kept: it may have been billed."""
+    """Its worker died, or stopped, after the call was sent and before the answer was kept: it may have been billed."""
     CANCELLED = "cancelled"
 
 
@@ -42,7 +42,7 @@ class Step(StrEnum):
     HAND_BACK = "hand_back"
     """The worker stops, or died before it sent the call."""
     LOSE = "lose"
-    """The worker died after it sent the call, and the answer is on no disk we know of."""
+    """The worker died, or stopped, after it sent the call, and the answer is on no disk we know of."""
     REPLAY = "replay"
     CANCEL = "cancel"
     EXPIRE = "expire"

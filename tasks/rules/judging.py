@@ -1,4 +1,4 @@
-"""What becomes of a job whose worker died.
+"""What becomes of a job whose worker died, or stopped in the midst of it.
 
 Decides only. `tasks.sweeping` looks for the dead, and judges once what they had paid for is settled.
 """
@@ -47,6 +47,11 @@ def judge_lost(*, sent: bool, on_crash: Literal["hold", "retry"], crashes: int, 
     if sent and on_crash == "hold":
         return Fate.UNCERTAIN
     return Fate.ALONE if deaths >= SUSPECT_AFTER else Fate.AGAIN
+
+
+def judge_stopped(*, sent: bool, on_crash: Literal["hold", "retry"]) -> Fate:
+    """The fate of a job whose worker stops before it has ended; `sent` as in `judge_lost`, which it is like."""
+    return Fate.UNCERTAIN if sent and on_crash == "hold" else Fate.AGAIN
 
 
 def is_culprit(deaths: int, died_lately: int) -> bool:

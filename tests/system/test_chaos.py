@@ -12,7 +12,7 @@ import pytest
 from scripts.bench.chaos.harms.storms import storm
 from scripts.bench.chaos.harms.workers import kill_workers, stop_and_continue_a_worker
 from scripts.bench.chaos.scenario import Scenario
-from scripts.bench.chaos.scenarios import SCENARIOS
+from scripts.bench.chaos.scenarios import SCENARIOS, SLOW
 from scripts.bench.chaos.scene import play
 from scripts.bench.chaos.timing import histogram, per_second, too_soon
 from scripts.bench.chaos.witness import Death, Finding, OurCall, OurJob, judge
@@ -24,6 +24,7 @@ FEW_KILLS = partial(kill_workers, most=4)
 SHORT = (
     replace(SCENARIOS["kill-hold-retried"], harm=FEW_KILLS, slots=4),
     replace(SCENARIOS["kill-retry"], harm=FEW_KILLS, slots=4),
+    replace(SCENARIOS["restart-hold"], slots=4, special=dict.fromkeys(range(8), SLOW)),
     replace(SCENARIOS["stop-continue"], harm=partial(stop_and_continue_a_worker, stopped_s=5), slots=4),
     replace(SCENARIOS["broker-flushed"], slots=4),
     SCENARIOS["long-countdown"],

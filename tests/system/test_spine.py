@@ -132,15 +132,28 @@ def test_nothing_secret_is_in_the_log_or_the_broker(busy_mill: Mill) -> None:
     assert planted not in seen
 
 
-def test_sigterm_lets_calls_finish_and_hands_the_rest_back(mill: Mill) -> None:
-    worker = mill.start_worker()
-    receipt = mill.submit(["{{sim:latency:2}} quick", "{{sim:latency:20}} slow"])
-    mill.until(lambda: in_flight(mill) == 2, "both calls are under way")
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
-    assert mill.states(receipt) == {JobState.DONE: 1, JobState.QUEUED: 1}
-    mill.start_worker()
-    mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 1, "the slow one runs again")
+@pytest.mark.parametrize("on_crash", ["hold", "retry"])
+def test_sigterm_lets_calls_finish_hands_back_what_was_not_sent_and_repeats_no_call_unasked(
+    tmp_path: Path, on_crash: str
+) -> None:
+    (tmp_path / "catalogue.toml").write_text("[lanes.low]\nconcurrency = 2\n")
+    with Mill(tmp_path, settings={"on_crash": on_crash}) as mill:
+        worker = mill.start_worker()
+        texts = ["{{sim:latency:2}} quick", "{{sim:latency:20}} slow", "waits"]
+        receipt = mill.submit(texts, complexity=Complexity.LOW)
+        mill.until(lambda: in_flight(mill) == 2, "both calls are under way")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+        if on_crash == "hold":
+            assert mill.states(receipt) == {JobState.DONE: 1, JobState.UNCERTAIN: 1, JobState.QUEUED: 1}
+            mill.start_worker()
+            mill.until(lambda: mill.unfinished(receipt) == 0, "the one that waited is done")
+            assert mill.states(receipt) == {JobState.DONE: 2, JobState.UNCERTAIN: 1}
+            assert len(mill.bill()) == 3
+        else:
+            assert mill.states(receipt) == {JobState.DONE: 1, JobState.QUEUED: 2}
+            mill.start_worker()
+            mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 1, "the slow one runs again")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tasks.model.call import Call, Route
 from tasks.model.job import Job
 from tasks.model.verdict import Verdict
 from tasks.ports import ClaimLost
+from tasks.rules.judging import Fate
 from workers.ledger import moving, prices
 from workers.ledger.budgets import Watch
 from workers.ledger.database import Database
@@ -145,9 +146,9 @@ class GroupedLedger:
         """See `tasks.ports.Ledger`."""
         return cast("bool", await self._ask(Settlement(job, call, verdict)))
 
-    async def hand_back(self, job: Job, call: Call | None) -> None:
+    async def hand_back(self, job: Job, call: Call | None, fate: Fate = Fate.AGAIN) -> None:
         """See `tasks.ports.Ledger`."""
-        await self._ask(Return(job.id, job.token, call))
+        await self._ask(Return(job.id, job.token, call, fate))
 
     async def _ask(self, wish: Wish) -> Any:  # noqa: ANN401 - each caller knows what its wish comes to
         if self._closing:

@@ -17,9 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from config.catalogue import Complexity
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Route
-from tasks.model.fault import Fault, OverBudget, Throttled
+from tasks.model.fault import Fault, OverBudget, Throttled, WorkerLost
 from tasks.model.job import Document, Job, Step
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
+from tasks.rules.judging import Fate
 from workers.ledger import steps
 from workers.ledger.tables import storable, workers
 from workers.ledger.tally import Tally
@@ -69,11 +70,12 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A job that goes back to its lane unanswered."""
+    """A job that goes back to its lane unanswered, or with the fate `UNCERTAIN` is left to a person."""
 
     job_id: str
     token: str
     call: Call | None
+    fate: Fate = Fate.AGAIN
 
 
 def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, at: datetime) -> None:
@@ -230,13 +232,23 @@ def settle(
 
 
 def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime, tally: Tally | None = None) -> None:
-    """Put the jobs that are still ours back to queued, and record what is known of their calls."""
+    """Move the jobs that are still ours by their fates, and record what is known of their calls."""
     _end_calls(connection, [each.call for each in returns], at, tally)
-    rows = [{"id": each.job_id, "token": each.token, "at": at} for each in returns]
-    back = steps.HAND_BACK.run(connection, rows)
-    tell(
-        connection, [event_row(job_id, at, "handed_back", attempt, generation) for job_id, attempt, generation in back]
-    )
+    back: list[dict[str, Any]] = []
+    held: list[dict[str, Any]] = []
+    cut = fault_columns(WorkerLost("its worker stopped after the call was sent, and before its answer came"))
+    for each in returns:
+        row = {"id": each.job_id, "token": each.token, "at": at}
+        if each.fate is Fate.UNCERTAIN:
+            held.append({**row, **cut})
+        else:
+            back.append(row)
+    for statement, rows, kind, detail in (
+        (steps.HAND_BACK, back, "handed_back", {}),
+        (steps.HOLD, held, "uncertain", cut),
+    ):
+        moved = statement.run(connection, rows)
+        tell(connection, [event_row(job_id, at, kind, *place, **detail) for job_id, *place in moved])
 
 
 def report(connection: Connection, owner: Owner, at: datetime) -> None:

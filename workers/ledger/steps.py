@@ -108,6 +108,16 @@ def _hand_back(given: Given) -> Statement:
     )
 
 
+def _hold(given: Given) -> Statement:
+    """Leave a job to a person whose worker stops; nobody has died."""
+    return (
+        move(Step.LOSE, given)
+        .where(jobs.c.token == given["token"])
+        .values(finished_at=given["at"], **_fault(given))
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.generation)
+    )
+
+
 def _settle(given: Given) -> Statement:
     # Not the token: the first right answer to the same question wins, also when it comes late.
     return (
@@ -297,6 +307,7 @@ BURY_LOST = Many(_end_lost(Step.BURY), {"id": ID, "token": ID, "at": MOMENT, **F
 EXPIRE = Many(_expire, {"id": ID, "generation": NUMBER, "at": MOMENT, **FAULT_TYPES})
 PUBLISHED = Many(_publish, {"id": ID, "generation": NUMBER, "at": MOMENT})
 HAND_BACK = Many(_hand_back, {"id": ID, "token": ID, "at": MOMENT})
+HOLD = Many(_hold, {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
 SETTLE = Many(_settle, {"id": ID, "generation": NUMBER, "token": ID, "output": ID, "at": MOMENT})
 DELAY = Many(
     _delay,

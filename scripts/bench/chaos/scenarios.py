@@ -25,6 +25,8 @@ SCENARIOS = {
         Scenario("stop-kill-retry", workers.stop_and_kill_workers, on_crash="retry"),
         Scenario("stop-continue", partial(workers.stop_and_continue_a_worker, stopped_s=120)),
         Scenario("rolling-restart", workers.restart_in_turn, clean=True),
+        Scenario("restart-hold", workers.restart_amid_calls, special=dict.fromkeys(range(60), SLOW)),
+        Scenario("restart-retry", workers.restart_amid_calls, special=dict.fromkeys(range(60), SLOW), on_crash="retry"),
         Scenario(
             "killer", workers.kill_who_runs_the_killer, on_crash="retry", special={0: KILLS}, may_die=1, clean=True
         ),

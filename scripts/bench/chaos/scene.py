@@ -29,6 +29,8 @@ from workers.producer import Receipt
 LOOK_S = 0.05
 WITHIN_S = 240.0
 """Longest that a scenario may take from its submission to the last job's end."""
+CUTTING_S = 2.0
+"""So long before its end a worker that stops gives up the calls that outlast its grace."""
 JOBS = 600
 """In each scenario, unless the caller says otherwise."""
 TEXT = "The parcel came late, and two of its boxes had been opened on the way."
@@ -166,12 +168,14 @@ class Scene:
         finally:
             worker.process.send_signal(signal.SIGCONT)
 
-    def replace(self, worker: Child) -> None:
-        """SIGTERM, and a new worker once the old one has ended in order."""
+    def replace(self, worker: Child, *, cuts_calls: bool = False) -> None:
+        """SIGTERM, and a new worker once the old one has ended in order; `cuts_calls` that outlast its grace."""
         self._expected.add(worker.process.pid)
         worker.process.terminate()
         grace_s = self.mill.settings.drain_timeout_s + 10
         if self.until(lambda: not worker.lives, f"{worker.name} ends at SIGTERM", within_s=grace_s):
+            if cuts_calls:
+                self.deaths.append(Death(time.time() - CUTTING_S, time.time()))
             if worker.process.returncode != 0:
                 self.broken.append(f"{worker.name} ended with {worker.process.returncode} at SIGTERM")
             self._supervise()

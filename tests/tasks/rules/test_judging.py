@@ -1,4 +1,4 @@
-"""What becomes of a job whose worker died."""
+"""What becomes of a job whose worker died, or stopped in the midst of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rules.judging import DEAD_AFTER, DEAD_ANYWAY, SUSPECT_AFTER, Fate, is_culprit, judge_lost
+from tasks.rules.judging import DEAD_AFTER, DEAD_ANYWAY, SUSPECT_AFTER, Fate, is_culprit, judge_lost, judge_stopped
 from tests.tasks.rules.storms import buried
 
 OnCrash = Literal["hold", "retry"]
@@ -32,6 +32,13 @@ counts = st.integers(0, 50)
 )
 def test_the_fate_of_a_lost_job(sent: bool, on_crash: OnCrash, crashes: int, fate: Fate) -> None:
     assert judge_lost(sent=sent, on_crash=on_crash, crashes=crashes, alone=False, died_lately=crashes + 1) is fate
+
+
+@pytest.mark.parametrize(("sent", "on_crash"), list(itertools.product([False, True], ["hold", "retry"])))
+def test_a_stop_is_no_death_and_asks_for_nothing_twice_either(sent: bool, on_crash: OnCrash) -> None:
+    fate = Fate.UNCERTAIN if sent and on_crash == "hold" else Fate.AGAIN
+    assert judge_stopped(sent=sent, on_crash=on_crash) is fate
+    assert judge_lost(sent=sent, on_crash=on_crash, crashes=0, alone=False, died_lately=1) is fate
 
 
 @pytest.mark.parametrize(("sent", "on_crash"), list(itertools.product([False, True], ["hold", "retry"])))

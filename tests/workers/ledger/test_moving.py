@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
+from sqlalchemy import Connection, select
 
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Usage
@@ -34,6 +35,7 @@ from workers.ledger import (
     upkeep,
 )
 from workers.ledger.moving import Claim, Owner, Recipes, Return, Sending, Settlement
+from workers.ledger.tables import jobs
 
 BY_A_PERSON = {Step.REPLAY, Step.DISCARD}
 """Their guards are tested with `workers.ledger.replaying`."""
@@ -77,8 +79,8 @@ class Worker:
         settlement = Settlement(job, call, verdict)
         return job.token in self.database.write(partial(moving.settle, settlements=[settlement], at=self._now()))
 
-    def hand_back(self, job: Job, call: Call | None = None) -> None:
-        back = Return(job.id, job.token, call)
+    def hand_back(self, job: Job, call: Call | None = None, fate: Fate = Fate.AGAIN) -> None:
+        back = Return(job.id, job.token, call, fate)
         self.database.write(partial(moving.hand_back, returns=[back], at=self._now()))
 
     def die(self, job: Job, fate: Fate, *, sent: bool = False) -> list[Message]:
@@ -244,6 +246,34 @@ def test_a_job_handed_back_is_free_for_the_same_message(database: Database, work
     assert Worker(database, "worker-b").must_claim(job.id).attempt == 0
     assert not worker.settle(job, Bury(Rejected("late")))
     assert tell(database, job.id).calls[0].state is CallState.UNKNOWN
+
+
+def test_a_job_whose_call_a_stop_cut_off_is_left_to_a_person(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(call, ROUTE, shell))
+    for _ in range(2):  # the answer to the first commit was lost
+        worker.hand_back(job, replace(call, state=CallState.UNKNOWN, fault="Cancelled"), Fate.UNCERTAIN)
+    told = tell(database, job.id)
+    assert (told.job.state, told.calls[0].state) == (JobState.UNCERTAIN, CallState.UNKNOWN)
+    assert kinds(told) == ["created", "claimed", "uncertain"]
+    assert told.job.fault is not None
+    assert told.job.fault.kind == "WorkerLost"
+    assert Worker(database, "worker-b").claim(job.id) is None
+    database.read(lambda connection: _assert_no_crash(connection, job.id))
+
+
+def _assert_no_crash(connection: Connection, job_id: str) -> None:
+    assert connection.execute(select(jobs.c.crashes).where(jobs.c.id == job_id)).scalar_one() == 0, "nobody died"
+
+
+def test_a_job_that_was_cancelled_stays_so_when_its_worker_stops(database: Database, worker: Worker) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    cancel_jobs(database, [job.id])
+    worker.hand_back(job, None, Fate.UNCERTAIN)
+    assert tell(database, job.id).job.state is JobState.CANCELLED
 
 
 def test_a_running_job_is_nobody_elses_until_its_worker_is_judged(database: Database, worker: Worker) -> None:

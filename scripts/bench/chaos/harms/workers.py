@@ -65,6 +65,13 @@ def stop_and_continue_a_worker(scene: Scene, *, stopped_s: float) -> None:
     scene.wait(5)
 
 
+def restart_amid_calls(scene: Scene) -> None:
+    """A rolling restart while each worker has calls that outlast its grace."""
+    scene.until(lambda: scene.mill.in_flight() == scene.slots, "all slots are busy")
+    for worker in scene.ready():
+        scene.replace(worker, cuts_calls=True)
+
+
 def restart_in_turn(scene: Scene) -> None:
     """A rolling restart: each worker in turn gets SIGTERM, and a new one takes its place."""
     scene.wait(1)
