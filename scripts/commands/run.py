@@ -37,6 +37,7 @@ from scripts.commands.shared.summary import (
     summary_fields,
     tally,
 )
+from tasks.model.job import JobState
 from workers.ledger import Database, health, progress, results
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def _tell_kept(submitting: Submitting, database: Database) -> None:
     standing = Standing(progress(database, submission_id))
     submitting.tell_incomplete()
     terminal.note(f"{standing.told()}: all of it is kept, and nothing that is done is done again")
+    if standing.states[JobState.UNCERTAIN]:
+        terminal.note(f"calls that were cut off may have been paid for: docmill uncertain --submission {submission_id}")
     if standing.finished:
         terminal.note(f"answers: docmill results {submission_id}")
     else:

@@ -19,7 +19,8 @@ def compared(estimate: Mapping[str, Any] | None, spent: Spent, *, finished: bool
         return None
     expected = Range(**estimate["cost_nanousd"])
     so_far = "" if finished else " so far"
-    return f"{dollars(expected.likely)} ({from_to(expected)}): the cost is {share:.0%} of it{so_far}"
+    known = "known cost" if spent.unknown_calls else "cost"
+    return f"{dollars(expected.likely)} ({from_to(expected)}): the {known} is {share:.0%} of it{so_far}"
 
 
 def estimate_fields(estimate: Mapping[str, Any] | None, spent: Spent) -> dict[str, Any]:

@@ -161,6 +161,24 @@ def test_an_interrupted_run_keeps_everything_and_says_how_to_go_on(
     assert [result["state"] in {"done", "queued"} for result in results] == [True] * 3
 
 
+def test_a_run_whose_calls_are_cut_off_says_that_they_may_have_been_paid_for(
+    home: Path, tmp_path: Path, docmill: Docmill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCMILL_DRAIN_TIMEOUT_S", "1")
+    process = started(home, "run", str(letters(tmp_path / "post", 2, more="{{sim:latency:120}}")))
+    assert process.stdout is not None
+    read_until(process, "submitted as")
+    while sum(result["calls"] for result in docmill("results").lines) < 2:  # until both calls are under way
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(PATIENCE_S) == 130
+    assert "2 uncertain" in said
+    assert "docmill uncertain --submission" in said
+    assert [result["state"] for result in docmill("results").lines] == ["uncertain"] * 2
+
+
 def test_a_typo_starts_nothing(home: Path, tmp_path: Path, docmill: Docmill) -> None:
     letter = str(tmp_path / "a.txt")
     Path(letter).write_text("A letter.")
