@@ -82,8 +82,11 @@ async def test_a_request_is_the_sdks_own(monkeypatch: pytest.MonkeyPatch) -> Non
     async with server, anthropic.AsyncAnthropic(api_key="k", base_url=address, http_client=http) as sdk:
         await sdk.messages.create(**BODY)
         async with closing(wire_of(sdk)) as wire:
-            response = await wire.send(Body(BODY))
+            body = Body(BODY)
+            assert json.loads(body.decode()) == BODY
+            response = await wire.send(body)
             assert await response.json() == MESSAGE
+            assert body.decode() == "", "it is written, and a call may wait for long"
     theirs, ours = heard
     assert ours == theirs
     assert ours[0] == "POST /behind/a/proxy/v1/messages HTTP/1.1"
