@@ -12,6 +12,7 @@ QUIET_LOGGERS = (
     "httpx2",  # a line for each request
     "celery.app.trace",  # two lines for each job, which our own one says better
     "celery.worker.strategy",
+    "celery.beat",  # a line for each sweep, every five seconds
 )
 
 
