@@ -23,6 +23,9 @@ STEP, STEP_EVERY_S = 0.01, 5.0
 """So the rate comes back after a cut."""
 DOUBLES_EVERY_S = 60.0
 """A slow start."""
+FALL_EXPLAINS_S, FALL_EVERY_S = 10.0, 60.0
+"""For so long after a limit was lowered a 429 says nothing of the new one: what met it was sent by the old one. At most
+once in so long, lest a limit that goes up and down excuse every 429."""
 LITTLE_LEFT = 0.1
 """Below this share of a limit, what the server says is left is believed."""
 FULL_S = 1.1
@@ -80,6 +83,8 @@ class Bucket:
     stepped_at: float = 0.0
     """When `factor` last changed."""
     paused_until: float = 0.0
+    fell_at: float = -math.inf
+    """When the server last lowered a limit."""
 
 
 def rates(bucket: Bucket, pace: Pace, now: float) -> Amounts:
@@ -123,7 +128,14 @@ def taught(bucket: Bucket, limits: Amounts, now: float) -> Bucket:
     if merged == bucket.limits:
         return bucket
     level = Amounts(*(level if old else 0.0 for level, old in zip(bucket.level, bucket.limits, strict=True)))
-    return replace(bucket, limits=merged, level=level, born_at=bucket.born_at if any(bucket.limits) else now)
+    is_fall = any(new < old for new, old in zip(merged, bucket.limits, strict=True))
+    return replace(
+        bucket,
+        limits=merged,
+        level=level,
+        born_at=bucket.born_at if any(bucket.limits) else now,
+        fell_at=now if is_fall and now - bucket.fell_at >= FALL_EVERY_S else bucket.fell_at,
+    )
 
 
 def charged(bucket: Bucket, used: Amounts) -> Bucket:
@@ -154,9 +166,9 @@ def clamped(bucket: Bucket, remaining: Amounts) -> Bucket:
 def penalised(bucket: Bucket, pause_s: float, cut: float, now: float) -> Bucket:
     """After a 429: everything that was to come comes so much later, and more slowly.
 
-    One during a pause was sent before it, and says nothing new but how long.
+    One during a pause was sent before it, and says nothing new but how long; nor does one soon after a limit fell.
     """
-    is_news = now >= bucket.paused_until
+    is_news = now >= bucket.paused_until and now - bucket.fell_at >= FALL_EXPLAINS_S
     until = max(bucket.paused_until, now + pause_s)
     return replace(
         bucket,

@@ -17,6 +17,7 @@ local bucket, processes, index = KEYS[1], KEYS[2], KEYS[3]
 local credit_s, share, burst_s = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local slow_start, longest_wait_s = tonumber(ARGV[6]), tonumber(ARGV[7])
 local LEAST_FACTOR, STEP, STEP_EVERY_S, DOUBLES_EVERY_S, LITTLE_LEFT, FULL_S = 0.3, 0.01, 5, 60, 0.1, 1.1
+local FALL_EXPLAINS_S, FALL_EVERY_S = 10, 60
 local LIVES_S, KEPT_S = 5, 3600
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -50,17 +51,20 @@ else
   if tonumber(ARGV[15]) >= 0 then factor, born_at = tonumber(ARGV[14]), now - ARGV[15] end
 end
 local stepped_at = fields['stepped_at'] and number('stepped_at') or now
-local paused_until = number('paused_until')
+local paused_until, fell_at = number('paused_until'), number('fell_at')
 
 -- Limits.
-local knew = limits[1] > 0 or limits[2] > 0 or limits[3] > 0
+local knew, falls = limits[1] > 0 or limits[2] > 0 or limits[3] > 0, false
 for n, learned in ipairs(arguments(8)) do
   if learned > 0 and learned ~= limits[n] then
     if limits[n] == 0 then level[n] = 0 end
+    falls = falls or learned < limits[n]
     if not knew then born_at = now end
     limits[n] = learned
   end
 end
+
+if falls and now - fell_at >= FALL_EVERY_S then fell_at = now end
 
 -- Rates, and what has come in.
 local steps = math.floor((now - stepped_at) / STEP_EVERY_S)
@@ -112,7 +116,7 @@ for n, left in ipairs(arguments(19)) do
 end
 local pause_s, cut = tonumber(ARGV[22]), tonumber(ARGV[23])
 if pause_s >= 0 then
-  if now >= paused_until then
+  if now >= paused_until and now - fell_at >= FALL_EXPLAINS_S then
     factor = math.max(LEAST_FACTOR, factor * cut)
     stepped_at = now
     set_rates()
@@ -149,7 +153,7 @@ end
 local function exact(value) return string.format('%.6f', value) end
 local write = {
   'factor', exact(factor), 'stepped_at', exact(stepped_at), 'born_at', exact(born_at), 'at', exact(at),
-  'paused_until', exact(paused_until), 'minute', minute, 'share', exact(share * factor * started),
+  'paused_until', exact(paused_until), 'fell_at', exact(fell_at), 'minute', minute, 'share', exact(share * factor * started),
   'waiting:' .. ARGV[2], exact(own[1]) .. ' ' .. exact(own[2]) .. ' ' .. exact(own[3]),
 }
 for n, name in ipairs(names) do

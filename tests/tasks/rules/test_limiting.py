@@ -142,6 +142,22 @@ def test_a_429_during_a_pause_is_no_second_cut() -> None:
     assert penalised(twice, 1, 0.85, 3).paused_until == 10
 
 
+@pytest.mark.parametrize(("after_s", "factor"), [(0, 1), (9, 1), (10, 0.85), (100, 0.85)])
+def test_a_429_soon_after_a_limit_fell_says_nothing_of_the_new_one(after_s: float, factor: float) -> None:
+    fallen = taught(a_bucket(), Amounts(30, 0, 0), 1_000)
+    bucket = penalised(fallen, 5, 0.85, 1_000 + after_s)
+    assert (bucket.factor, bucket.paused_until) == (factor, 1_005 + after_s), "the pause holds all the same"
+
+
+def test_a_limit_that_goes_up_and_down_excuses_a_429_once_a_minute() -> None:
+    bucket = a_bucket()
+    for second in range(55):
+        bucket = taught(bucket, Amounts(30 if second % 2 else 60, 0, 0), 1_000 + second)
+    assert bucket.fell_at == 1_001
+    assert penalised(bucket, 1, 0.85, 1_055).factor == 0.85
+    assert taught(bucket, Amounts(20, 0, 0), 1_061).fell_at == 1_061
+
+
 @given(st.integers(1, 40))
 def test_the_rate_is_never_cut_below_a_floor_and_comes_back(cuts: int) -> None:
     bucket = a_bucket()

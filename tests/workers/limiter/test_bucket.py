@@ -51,6 +51,7 @@ def put(client: Any, name: str, bucket: Bucket) -> None:
         "born_at": bucket.born_at,
         "at": bucket.at,
         "paused_until": bucket.paused_until,
+        "fell_at": max(0.0, bucket.fell_at),
     }
     for n, kind in enumerate(FIELDS):
         fields |= {f"limit:{kind}": bucket.limits[n], f"level:{kind}": bucket.level[n]}
@@ -76,6 +77,7 @@ lefts = st.one_of(st.just(NOT_SAID), st.builds(Amounts, *[st.integers(0, 30_000)
     level=levels,
     ago=st.tuples(some, some, some),
     paused_s=st.sampled_from([0.0, 0.0, 30.0]),
+    fell_s=st.sampled_from([2.0, 30.0, 90.0]),
     factor=st.floats(0.3, 1.0),
     learned=st.one_of(st.just(Amounts()), limits),
     used=st.builds(Amounts, st.just(0), st.integers(-9_000, 9_000), st.integers(-900, 900)),
@@ -90,6 +92,7 @@ def test_the_script_does_as_the_rules_say(
     level: Amounts,
     ago: tuple[float, float, float],
     paused_s: float,
+    fell_s: float,
     factor: float,
     learned: Amounts,
     used: Amounts,
@@ -108,6 +111,7 @@ def test_the_script_does_as_the_rules_say(
         factor=factor,
         stepped_at=start - ago[2],
         paused_until=start + paused_s if paused_s else start - 1,
+        fell_at=start - fell_s,
     )
     put(client, name, bucket)
     client.hset(bucket_key(Keys(), name), "waiting:other", " ".join(map(str, unsent[1])))
