@@ -67,6 +67,7 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
         here.lanes.saw(route.model, None)
         return Done(output), call
     except Fault as fault:
+        fault.__traceback__ = None  # a fault outlives its attempt, whose frames hold the document, and the fault
         return verdict_on(fault, job, here), call and failed(call, fault)
     except asyncio.CancelledError:
         # A stopping worker or a cancelled job. The ledger tells which: it moves only what is still running.

@@ -157,6 +157,7 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - an unreported job would hold its message for ever
             self._report_failure(error)
         else:
+            release_frames(outcome)
             self._report(self._callbacks.succeeded, outcome)
         finally:
             self._task = None  # or each would hold the other, for the garbage collector to find
@@ -227,6 +228,24 @@ class ThreadJob(Job):
     def _end(self, ending: Ending) -> None:
         if ending is not Ending.SOFT_LIMIT:  # which is for the body to notice, and it has no place to
             super()._end(ending)
+
+
+def release_frames(outcome: object) -> None:
+    """Have a failed or retried task's error let go of its traceback, which Celery has put into words by now.
+
+    Its frames hold the error in turn, and what the task worked on: only the garbage collector would ever free them.
+    """
+    match outcome:
+        case (1, ExceptionInfo() as told, *_):
+            held, released = [told.exception], set[int]()
+            while held:
+                error = held.pop()
+                if isinstance(error, BaseException) and id(error) not in released:
+                    released.add(id(error))
+                    error.__traceback__ = None
+                    held += (error.__cause__, error.__context__, getattr(error, "exc", None))
+        case _:
+            pass
 
 
 def escaped(error: BaseException) -> BodyEscaped:

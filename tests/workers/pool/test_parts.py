@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from contextvars import ContextVar
 
 import pytest
+from billiard.einfo import ExceptionInfo
 
 from workers.pool.bridge import await_, drive, off_loop
+from workers.pool.job import release_frames
 from workers.pool.mailbox import Mailbox
 from workers.pool.threads import DaemonThreads
 
@@ -108,6 +112,47 @@ class TestBridge:
         here = threading.current_thread()
         assert await drive(off_loop, threading.current_thread) is not here
         assert off_loop(threading.current_thread) is here
+
+
+class Thing:
+    """What a body works on."""
+
+
+class TestReleaseFrames:
+    async def test_what_a_failed_body_worked_on_is_freed_without_the_garbage_collector(self) -> None:
+        worked_on: list[weakref.ref[Thing]] = []
+
+        async def body() -> None:
+            thing = Thing()
+            worked_on.append(weakref.ref(thing))
+            try:
+                await fail()
+            except LookupError as error:
+                failure = ValueError("second")
+                raise failure from error
+
+        def tracer() -> tuple[int, ExceptionInfo, float]:
+            try:
+                await_(body())
+            except ValueError:
+                told = ExceptionInfo()
+                return 1, told, 0.0
+            raise AssertionError("unreachable")
+
+        gc.disable()
+        try:
+            outcome = await drive(tracer)
+            release_frames(outcome)
+            assert isinstance(outcome[1].exception, Exception)
+            assert "second" in str(outcome[1].traceback), "it was put into words"
+            del outcome
+            assert worked_on[0]() is None
+        finally:
+            gc.enable()
+
+    @pytest.mark.parametrize("outcome", [None, (0, "answer", 0.1), (1, "no error", 0.1), "other"])
+    def test_anything_else_is_left_alone(self, outcome: object) -> None:
+        release_frames(outcome)
 
 
 class TestDaemonThreads:
