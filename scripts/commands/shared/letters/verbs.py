@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser, kind: Kind) -> None:
         "--set", action="append", default=[], dest="values", type=assignment, metavar="NAME=VALUE", help="its parameter"
     )
     change.add_argument("--to-complexity", type=Complexity, choices=list(Complexity), metavar="{low,medium,high}")
-    replay.add_argument("--per-minute", type=positive, metavar="N", help="so many a minute; the broker keeps the rest")
+    replay.add_argument("--per-minute", type=positive, metavar="N", help="so many a minute; the ledger keeps the rest")
     for verb in (show, replay, discard):
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON for a program")
         verb.add_argument("--home", metavar="FOLDER", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
