@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from sqlalchemy import ColumnElement, Connection, literal_column, select, text
-from sqlalchemy.sql.expression import insert
+from sqlalchemy import Connection, Text, cast, insert, literal, null, select, true
 
 from config.catalogue import Complexity
 from scripts.bench.fairness import LANE, watching
@@ -79,13 +78,13 @@ def measure(folder: Path, backlog: int, *, watched_s: float = WATCHED_S) -> Meas
         waiting = _busy(pid, watched_s)
         with watching(mill) as seen:
             pauses.resume([LANE])
-            asked = _requests(mill)
-            mill.until(lambda: _requests(mill) > asked + 100, "the worker works")
+            asked = mill.requests()
+            mill.until(lambda: mill.requests() > asked + 100, "the worker works")
             time.sleep(watched_s / 2)
         client.flushall()
-        flushed_at, asked = time.monotonic(), _requests(mill) + mill.in_flight()
+        flushed_at, asked = time.monotonic(), mill.requests() + mill.in_flight()
         with watching(mill) as seen_after:
-            mill.until(lambda: _requests(mill) > asked, "the worker works again", wait_s=AGAIN_WITHIN_S)
+            mill.until(lambda: mill.requests() > asked, "the worker works again", wait_s=AGAIN_WITHIN_S)
             again_after_s = time.monotonic() - flushed_at
             time.sleep(watched_s)
     return Measured(backlog, idle, waiting, seen.most_ready, seen_after.most_ready, again_after_s)
@@ -93,24 +92,20 @@ def measure(folder: Path, backlog: int, *, watched_s: float = WATCHED_S) -> Meas
 
 def copy_job(connection: Connection, count: int) -> None:
     """Put so many queued copies of the one job that there is into its lane's line: no submitter is that fast."""
-    number: ColumnElement[int] = literal_column("n")
+    numbers = select(literal(1).label("n")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < count))
+    name = literal(f"{COPY}-") + cast(numbers.c.n, Text)
+    never = ("published_at", "started_at", "finished_at", "not_before", "tried_since", "token", "owner", "output")
     own = {
-        "id": literal_column(f"'{COPY}-' || n"),
-        "key": literal_column(f"'{COPY}-' || n"),
-        "turn": jobs.c.turn + number,
-        "state": literal_column(f"'{JobState.QUEUED.value}'"),
-        "generation": literal_column("0"),
-        **dict.fromkeys(
-            ("published_at", "started_at", "finished_at", "not_before", "token", "owner"), literal_column("NULL")
-        ),
-        **dict.fromkeys(("output", "tried_since"), literal_column("NULL")),
+        "id": name,
+        "key": name,
+        "turn": jobs.c.turn + numbers.c.n,
+        "state": literal(JobState.QUEUED.value),
+        "generation": literal(0),
+        **dict.fromkeys(never, null()),
     }
     columns = [column.name for column in jobs.columns]
-    numbers = text(
-        f"(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count:d})"  # noqa: S608 - a number
-        " SELECT n FROM numbers)"
-    )
-    copies = select(*(own.get(name, jobs.c[name]) for name in columns)).select_from(jobs).select_from(numbers)
+    copies = select(*(own.get(each, jobs.c[each]) for each in columns)).join_from(jobs, numbers, true())
     connection.execute(insert(jobs).from_select(columns, copies))
 
 
@@ -119,11 +114,6 @@ def _busy(pid: int, seconds: float) -> float:
     before = cpu_s(pid)
     time.sleep(seconds)
     return (cpu_s(pid) - before) / seconds
-
-
-def _requests(mill: Mill) -> int:
-    count: int = mill.simulator.bill(totals_only=True)["totals"]["requests"]
-    return count
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -103,7 +104,7 @@ def measure(folder: Path, documents: int, *, workers: int, latency: str, wait_s:
         waiting_then = mill.unfinished(large)
         small = {priority: _submit_small(mill, priority) for priority in Priority}
         for receipt in small.values():
-            mill.until(lambda receipt=receipt: mill.unfinished(receipt) == 0, "the small ones ended", wait_s=wait_s)  # type: ignore[misc]  # a default binds the loop's value
+            mill.until(partial(_has_ended, mill, receipt), "the small ones ended", wait_s=wait_s)
         sent, seconds = recent(mill.producer.database, 10.0)[LANE]
         memory = tuple(rss_mb(pid) for pid in pids)
         began = time.monotonic()
@@ -115,6 +116,10 @@ def measure(folder: Path, documents: int, *, workers: int, latency: str, wait_s:
 
 def _submit_small(mill: Mill, priority: Priority) -> Receipt:
     return mill.submit([f"A {priority.value} letter {number}." for number in range(SMALL)], priority=priority)
+
+
+def _has_ended(mill: Mill, receipt: Receipt) -> bool:
+    return mill.unfinished(receipt) == 0
 
 
 def _start(mill: Mill, priority: Priority, receipt: Receipt) -> Start:

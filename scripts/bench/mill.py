@@ -172,6 +172,11 @@ class Mill:
         count: int = self.simulator.bill(totals_only=True)["totals"]["in_flight"]
         return count
 
+    def requests(self) -> int:
+        """Requests that the simulator has seen."""
+        count: int = self.simulator.bill(totals_only=True)["totals"]["requests"]
+        return count
+
     def bill(self) -> list[dict[str, Any]]:
         """The simulator's own rows, once no answer is under way."""
         self.until(lambda: self.in_flight() == 0, "the simulator is idle")

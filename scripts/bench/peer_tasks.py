@@ -13,22 +13,23 @@ import asyncio
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
 SETUP: dict[str, Any] = json.loads(os.environ.get("BENCH_SETUP", "{}"))
 
 
-class Peer:
+class Peer(ABC):
     """A task queue: how to put documents in, and how to work them off until the process is ended."""
 
+    @abstractmethod
     def submit(self, documents: list[str]) -> None:
         """Enqueue a job for each document."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self) -> None:
         """Be a worker."""
-        raise NotImplementedError
 
 
 class Taskiq(Peer):

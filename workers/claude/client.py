@@ -52,9 +52,8 @@ class ClaudeClient:
         self._silence_s = settings.silence_timeout_s
         self._observe = observe or (lambda _model, _headers: None)
         http = anthropic.DefaultAioHttpClient(
-            # Reading has no limit here: `Patience` keeps it, and knows a stopped process from a silent server.
-            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s, pool=settings.silence_timeout_s),
-            limits=httpx2.Limits(max_connections=connections, keepalive_expiry=KEEPALIVE_S),
+            timeout=httpx2.Timeout(settings.silence_timeout_s, connect=settings.connect_timeout_s),
+            limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S),
         )
         self._sdk = anthropic.AsyncAnthropic(
             api_key=api_key.get_secret_value(),

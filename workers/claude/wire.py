@@ -66,7 +66,8 @@ class Wire:
             sdk: Whose address and headers are used, the key among them.
             connections: At once.
             connect_timeout_s: For a new connection.
-            pool_timeout_s: For a free one, should all be in use. Reading has no limit here.
+            pool_timeout_s: For a free one, should all be in use. Reading has no limit here: `Patience` keeps it, and
+                knows a stopped process from a silent server.
         """
         address = sdk.base_url.join("v1/messages")
         headers = httpx2.Headers()

@@ -36,7 +36,8 @@ DRAIN_TIMEOUT_S = 30.0
 """Default of `worker_drain_timeout_s`: the grace that Kubernetes gives as well."""
 
 GATHER_S = 0.004
-"""So long the news of one job waits for others': a turn of the consumer's loop costs as much CPU as ten jobs' news."""
+"""So long the news of one job waits for others': a turn of the consumer's loop for each took a fifteenth of a worker's
+CPU (`scripts.bench.overhead`)."""
 
 CLOSING_TIMEOUT_S = 5.0
 """How long the handlers of `worker_process_shutdown` may take."""

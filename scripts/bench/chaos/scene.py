@@ -94,8 +94,7 @@ class Scene:
 
     def requests(self) -> int:
         """Requests that the far side has seen."""
-        count: int = self.mill.simulator.bill(totals_only=True)["totals"]["requests"]
-        return count
+        return self.mill.requests()
 
     def wait(self, seconds: float) -> None:
         """Let it run."""

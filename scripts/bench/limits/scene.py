@@ -149,7 +149,7 @@ def _rows_until(mill: Mill, end: float) -> list[dict[str, Any]]:
 def begin(mill: Mill, receipt: Receipt) -> None:
     """Wait for the first call."""
     assert receipt.accepted
-    mill.until(lambda: mill.simulator.bill(totals_only=True)["totals"]["requests"] > 0, "the first call is made")
+    mill.until(lambda: mill.requests() > 0, "the first call is made")
 
 
 def letter(chance: random.Random, *, input_tokens: int, output_tokens: int) -> str:

@@ -192,6 +192,18 @@ async def test_a_key_is_tried_for_nothing(simulator: SimulatorProcess) -> None:
     assert len(simulator.rows()) == before
 
 
+async def test_a_probe_does_not_wait_for_ever() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, client_of(url, silence_s=0.5) as claude, asyncio.timeout(10):
+        with pytest.raises(faults.TimedOut):
+            await claude.probe()
+
+
 @pytest.mark.parametrize(
     ("marker", "said"),
     [
