@@ -112,11 +112,12 @@ class Store:
             if entry is None:  # acked meanwhile
                 self.client.zrem(self.keys.unacked_index, tag)
                 continue
+            lane, item = lane_of(tag), entry
             try:
                 lane, item = _opened(tag, entry)
                 payload = decode(item)
             except Malformed as fault:
-                self._put_aside(tag, lane_of(tag), entry, str(fault))
+                self._put_aside(tag, lane, item, str(fault))
                 continue
             keys = self._move_keys(self.keys.ready(lane, self.keys.step(priority_of(payload))), lane)
             ceiling = "" if silent_since is None else repr(silent_since)
