@@ -46,6 +46,7 @@ COMMANDS = {
     "dead": "what was given up, and why; run it again, changed if need be, or discard it",
     "uncertain": "what may have been paid for without an answer; the same verbs as for dead",
     "lanes": "the lanes, with what waits in them; pause and resume them",
+    "quarantine": "messages that no worker could read, and why; put them back or drop them",
     "budget": "what may be spent, by day, recipe and submission; set it and take it away",
     "cancel": "stop jobs or whole submissions",
     "costs": "what calls cost, by whatever you like; what was saved; and the provider's bill against it",
