@@ -22,7 +22,7 @@ from celery import Celery
 
 from tasks.model.job import Message
 from tasks.rules.days import day_of
-from tasks.rules.feeding import HEAD, next_depth, next_rate, portions
+from tasks.rules.feeding import HEAD, next_depth, next_rate, portions, to_feed
 from workers.broker import message_id, publish
 from workers.ledger import Barred, Database, Published, barred, in_line, living, mark_published, next_in_s
 from workers.transport import Bell, Depth, LaneLimits, Pauses, channel_of, depths
@@ -123,8 +123,8 @@ class Feeder:
     def _feed_lane(self, lane: str, depth: Depth, without: Barred, *, is_paused: bool) -> int:
         flow = self._observe(lane, depth)
         free = 0 if is_paused else self._slots_of_all(lane) - depth.unacked
-        room = next_depth(flow.rate, free) - sum(depth.ready.values())
-        if room <= 0:
+        room = to_feed(next_depth(flow.rate, free), sum(depth.ready.values()), depth.delayed)
+        if room == 0:
             return 0
         began = time.monotonic()
         waiting = in_line(self._database, lane, room, without)

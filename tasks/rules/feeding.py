@@ -15,7 +15,7 @@ from typing import TypeVar
 AHEAD_S = 2.0
 """The broker holds what ends in so many seconds: some periods of the feeder's, should one be late."""
 LEAST, MOST = 10, 5_000
-"""Messages of a lane that are ready: a few where jobs end once a minute, and never more than this."""
+"""Messages of a lane that are ready: a few where jobs end once a minute, and never more than this, delayed ones too."""
 HEAD = 64
 """What a submitter publishes itself where nothing waits, so that a small submission need not wait for a feeder."""
 RATE_MEMORY_S = 2.0
@@ -31,6 +31,15 @@ T = TypeVar("T")
 def next_depth(ended_per_s: float, free: int) -> int:
     """How many messages of a lane should be ready: one for each `free` slot of all workers, and some seconds' more."""
     return min(MOST, max(LEAST, math.ceil(AHEAD_S * ended_per_s)) + max(0, free))
+
+
+def to_feed(depth: int, ready: int, delayed: int) -> int:
+    """How many messages to feed a lane that should have `depth` ready: 0 where the broker holds as many as it may.
+
+    Those that wait for their time count: were all jobs told to wait, as by a budget that is nearly used up, the whole
+    line would move into the broker otherwise.
+    """
+    return max(0, min(depth - ready, MOST - ready - delayed))
 
 
 def next_rate(ended_per_s: float, ended: int, seconds: float) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.priority import Priority
-from tasks.rules.feeding import LEAST, MOST, SHARES, alternating, next_depth, next_rate, portions, seconds_left
+from tasks.rules.feeding import LEAST, MOST, SHARES, alternating, next_depth, next_rate, portions, seconds_left, to_feed
 
 HIGH, NORMAL, LOW = (priority.step for priority in Priority)
 counts = st.integers(0, 2_000)
@@ -35,6 +35,20 @@ def test_the_broker_holds_seconds_of_work_and_what_idle_workers_take(ended_per_s
 @given(st.floats(0, 1e9), st.integers(-10_000, 10_000_000))
 def test_the_backlog_is_bounded(ended_per_s: float, free: int) -> None:
     assert LEAST <= next_depth(ended_per_s, free) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("depth", "ready", "delayed", "fed"),
+    [
+        (250, 100, 0, 150),
+        (250, 300, 0, 0),
+        (250, 100, 4_800, 100),  # with what waits for its time the broker holds as many as it may
+        (250, 100, 10_000, 0),
+        (MOST, 0, 0, MOST),
+    ],
+)
+def test_what_waits_in_the_broker_for_its_time_counts(depth: int, ready: int, delayed: int, fed: int) -> None:
+    assert to_feed(depth, ready, delayed) == fed
 
 
 def test_a_steady_lane_is_known_after_seconds_and_forgotten_after_seconds() -> None:
