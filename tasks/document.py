@@ -149,8 +149,8 @@ def open_call(job: Job, route: Route, prompt: Prompt, expected: Expected, here: 
         price = here.prices.price(route.model, now)
         estimate = estimate_nanousd(prompt.characters, route.max_tokens, price)
         likely = Usage(input=expected.input, cache_read=expected.cache_read, output=expected.most_output)
-        held = cost_nanousd(likely, price)
-        estimate = max(estimate, held)  # what was learned knows of scripts with more tokens than the rule of thumb
+        held = cost_nanousd(likely, price, us_only=True)
+        estimate = max(estimate, held)  # what was learned may know of more tokens than the rule of thumb does
     except UnknownPrice:
         pass
     return Call(

@@ -16,7 +16,7 @@ from tasks.model.day import Count, Entered
 from tasks.ports import LedgerUnavailable, World, world
 from tasks.rules.alerting import AlertBounds, Seen, alerts_for
 from tasks.rules.closing import is_final
-from tasks.rules.days import day_before, day_of
+from tasks.rules.days import day_of
 from tasks.rules.pricing import dollars
 
 USUAL_DAYS = 14
@@ -86,14 +86,14 @@ async def look(counts: Mapping[str, Count], here: World) -> Seen:
     """What there is to see now, the days just counted among it. A day without a call is not counted."""
     now = here.now()
     today = day_of(now, here.settings.time_zone)
-    yesterday = day_before(today)
-    budgets = [await here.books.budgets(day) for day in (yesterday, today) if day in counts or day == today]
+    earlier = sorted(day for day in counts if day < today)
+    budgets = [await here.books.budgets(day) for day in (*earlier[-USUAL_DAYS:], today)]
     models = here.catalogue.models
     retirements = {model: models[model].retires_on for model in here.catalogue.routes.values()}
     return Seen(
         now=now,
         today=counts.get(today) or Count(today, now),
-        yesterday=counts.get(yesterday),
+        earlier=[counts[day] for day in earlier],
         budgets=[budget for one_day in budgets for budget in one_day],
         closed=await here.books.closed_days(USUAL_DAYS),
         stopped=await here.broker.pauses(here.catalogue.queues),

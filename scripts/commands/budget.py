@@ -23,7 +23,7 @@ from scripts.commands.shared.options import add_json, money
 from scripts.commands.shared.settings import broker
 from tasks.model.budget import BudgetNow, Scope
 from tasks.model.fault import OverBudget
-from tasks.rules.budget import LOOK_AGAIN_S, named
+from tasks.rules.budget import LOOK_AGAIN_S, is_exhausted, named
 from tasks.rules.days import day_of
 from tasks.rules.pricing import dollars
 from workers.ledger import OBEYED_AFTER_S, Database, budgets_now, open_database, remove_budget, set_budget
@@ -150,17 +150,18 @@ def _show(budgets: list[BudgetNow], day: str, *, as_json: bool) -> None:
             _state(each),
         )
     terminal.out().show(shown)
-    if any(each.is_exhausted for each in budgets):
+    if any(is_exhausted(each) or each.refused_at for each in budgets):
         terminal.note(
             "→ jobs wait and lose nothing: `docmill budget set` allows more; the day's end does, too", "yellow"
         )
 
 
 def _state(budget: BudgetNow) -> Text:
-    if budget.refused_at is not None and budget.is_exhausted:
-        return terminal.cell(f"used up: jobs wait, the last call was refused {ago(budget.refused_at)}", "yellow")
-    if budget.is_exhausted:
-        return terminal.cell("used up", "yellow")
+    waits = "" if budget.refused_at is None else f"jobs wait, the last call was refused {ago(budget.refused_at)}"
+    if is_exhausted(budget):
+        return terminal.cell(f"used up{waits and f': {waits}'}", "yellow")
+    if waits:
+        return terminal.cell(f"too little is left for some: {waits}", "yellow")
     is_told = budget.soft_nanousd is not None and budget.spent_nanousd >= budget.soft_nanousd
     return terminal.cell("above its soft limit", "yellow") if is_told else terminal.cell("open", "green")
 
@@ -185,7 +186,7 @@ def _fields(budget: BudgetNow) -> dict[str, Any]:
         **{f"{name}_nanousd": figure for name, figure in figures.items()},
         **{f"{name}_usd": exact_dollars(figure) for name, figure in figures.items()},
         "share": None if share is None else round(float(share), 6),
-        "is_exhausted": budget.is_exhausted,
+        "is_exhausted": is_exhausted(budget),
         "refused_at": budget.refused_at,
     }
 

@@ -35,14 +35,7 @@ class BudgetNow:
     day: str = ""
     """That `spent_nanousd` and `held_nanousd` are of; empty for a submission's."""
     refused_at: datetime | None = None
-    """When a call was last refused that only another day or a higher limit lets through."""
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the hard limit keeps calls back, or leaves nothing for another one."""
-        if self.hard_nanousd is None:
-            return False
-        return self.refused_at is not None or self.spent_nanousd + self.held_nanousd >= self.hard_nanousd
+    """When a call was last refused that only another day or a higher limit lets through, be it an only large one."""
 
 
 @dataclass(frozen=True, slots=True)

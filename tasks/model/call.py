@@ -61,7 +61,7 @@ class Prompt:
     """Canonical JSON of system, messages and output_schema, the document's content replaced by `DOCUMENT_MARK`."""
     output_schema: Mapping[str, Any] | None
     characters: int
-    """Length of all its text; of a PDF sent as it is, an equivalent."""
+    """Length of all its text, see `tasks.rules.prompting.length`; of a PDF sent as it is, an equivalent."""
 
 
 @dataclass(frozen=True, slots=True)

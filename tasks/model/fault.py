@@ -140,7 +140,7 @@ class BillingStopped(Blocked):
 class OverBudget(Blocked):
     """A hard budget of ours has no room for the call.
 
-    `code` is the budget's scope: `day`, `recipe`, `submission`; `call` where the day's has room, but not for this one.
+    `code` is the budget's scope: `day`, `recipe`, `submission`; `call` where there is room, but not for this one.
     """
 
     day = ""

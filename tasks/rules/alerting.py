@@ -16,7 +16,8 @@ from tasks.model.budget import BudgetNow
 from tasks.model.day import ClosedDay, Count, Total, Trouble
 from tasks.model.fault import Blocked, OverBudget
 from tasks.model.standing import Stopped
-from tasks.rules.days import day_after
+from tasks.rules.budget import is_exhausted
+from tasks.rules.days import day_before
 from tasks.rules.pricing import dollars
 
 DEAD_LETTERS = "dead_letters"
@@ -48,8 +49,8 @@ class Seen:
 
     now: datetime
     today: Count
-    yesterday: Count | None = None
-    """While it is not closed: what happened since the last look may be its."""
+    earlier: Sequence[Count] = ()
+    """Days that were counted just now, the oldest first: yesterday while it is not closed, more where nobody looked."""
     budgets: Sequence[BudgetNow] = ()
     """As they stand on these days."""
     closed: Sequence[ClosedDay] = ()
@@ -62,8 +63,8 @@ class Seen:
 
     @property
     def days(self) -> list[Count]:
-        """Those that calls may just have been added to."""
-        return [count for count in (self.yesterday, self.today) if count is not None]
+        """Those that calls may have been added to since the last look."""
+        return [*self.earlier, self.today]
 
 
 def alerts_for(seen: Seen, bounds: AlertBounds) -> list[Alert]:
@@ -85,10 +86,12 @@ def alerts_for(seen: Seen, bounds: AlertBounds) -> list[Alert]:
 
 
 def budgets(seen: Seen, bounds: AlertBounds) -> Iterator[Alert]:
-    """A hard budget that is used up, and the highest threshold of a soft one that is crossed."""
+    """A hard budget that is used up, or too small for some calls; the highest threshold crossed of a soft one."""
     for budget in seen.budgets:
-        if budget.is_exhausted:
+        if is_exhausted(budget):
             yield _hard_budget(budget)
+        elif budget.refused_at is not None:
+            yield _calls_that_wait(budget)
         if budget.soft_nanousd:
             percent = 100 * budget.spent_nanousd // budget.soft_nanousd
             crossed = [share for share in bounds.soft_percent if share <= percent]
@@ -104,6 +107,18 @@ def _hard_budget(budget: BudgetNow) -> Alert:
         subject=f"{_named(budget)}: {dollars(budget.spent_nanousd)} spent, no room under the hard limit of {limit}",
         body=f"{dollars(budget.held_nanousd)} more is held for calls under way. {_consequence(budget)} "
         "Nothing is lost.\nNext: docmill budget",
+        detail=_budget_detail(budget),
+    )
+
+
+def _calls_that_wait(budget: BudgetNow) -> Alert:
+    limit, spent = dollars(budget.hard_nanousd or 0), dollars(budget.spent_nanousd)
+    return Alert(
+        key=f"budget.call/{budget.scope}/{budget.name}/{budget.day}/{budget.hard_nanousd}",
+        kind="budget.call",
+        subject=f"{_named(budget)}: {spent} of {limit} spent, and a call waits that may cost more than the rest",
+        body="So does one whose model has no price. Others go on, and nothing is lost. It goes when the budget is "
+        "raised, or a new day has room for it.\nNext: docmill budget",
         detail=_budget_detail(budget),
     )
 
@@ -240,11 +255,12 @@ def retirements(seen: Seen) -> Iterator[Alert]:
 
 
 def digest(seen: Seen, bounds: AlertBounds) -> Iterator[Alert]:
-    """Yesterday, once it is closed; again where its closing was corrected."""
+    """Yesterday, and each day that was counted just now, once it is closed; again where its closing was corrected."""
     if not bounds.digest:
         return
+    due = {day_before(seen.today.day), *(count.day for count in seen.earlier)}
     for closed in seen.closed:
-        if day_after(closed.day) != seen.today.day:
+        if closed.day not in due:
             continue
         total = closed.total
         corrected = f"/{closed.corrections}" if closed.corrections else ""

@@ -15,7 +15,10 @@ from tasks.rules.days import begin_of, day_after, day_of
 from tasks.rules.pricing import dollars
 
 ONE_CALL = "call"
-"""Code of a refusal by the day's budget that concerns this call alone: smaller ones may well go on."""
+"""Code of a refusal that concerns this call alone: smaller ones, or others of the day's, may well go on."""
+UNPRICED = (
+    "a hard limit lets no call go whose model has no price: give it one in prices.toml, and start the workers again"
+)
 FULL_PERCENT = 90
 """So much of a budget is in use before what it refuses stops every lane, or keeps its jobs in line."""
 HELD_WAIT_S = 2.0
@@ -40,11 +43,16 @@ def refusal(budget: BudgetNow, most_nanousd: int | None) -> OverBudget | None:
     """Why a call may not go out that costs so much at most; None where there is room.
 
     The call's most has to fit, though less is held: no call can overrun the limit by itself, and calls under way are
-    reckoned with by what they are likely to cost. A call of unknown price takes no room. `retry_after_s` is there where
-    the room is merely held by calls under way.
+    reckoned with by what they are likely to cost. A call whose most nobody knows, since its model has no price, fits
+    nowhere. `retry_after_s` is there where the room is merely held by calls under way.
     """
-    hard, most = budget.hard_nanousd, most_nanousd or 0
-    if hard is None or budget.spent_nanousd + budget.held_nanousd + most <= hard:
+    hard = budget.hard_nanousd
+    if hard is None:
+        return None
+    if most_nanousd is None:
+        return OverBudget(f"budget of {named(budget.scope, budget.name)}: {UNPRICED}", code=ONE_CALL)
+    most = most_nanousd
+    if budget.spent_nanousd + budget.held_nanousd + most <= hard:
         return None
     is_held = budget.spent_nanousd + most <= hard
     used = budget.spent_nanousd + (budget.held_nanousd if is_held else 0)
@@ -54,6 +62,12 @@ def refusal(budget: BudgetNow, most_nanousd: int | None) -> OverBudget | None:
     fault = OverBudget(_why(budget, hard, most), code=code, retry_after_s=HELD_WAIT_S if is_held else None)
     fault.day = budget.day
     return fault
+
+
+def is_exhausted(budget: BudgetNow) -> bool:
+    """Whether the hard limit leaves nothing to speak of for another call."""
+    hard = budget.hard_nanousd
+    return is_spent(budget) or (hard is not None and budget.spent_nanousd + budget.held_nanousd >= hard)
 
 
 def is_spent(budget: BudgetNow) -> bool:

@@ -15,7 +15,7 @@ from tasks.rules.limiting import Amounts
 from tasks.rules.pricing import cost_nanousd
 
 CHARACTERS_PER_TOKEN = 5.0, 3.5, 2.0
-"""Low, likely and high, where nothing is known of the model: English has about 4, code 3, Japanese 1."""
+"""Low, likely and high, where nothing is known of the model: English has about 4, code 3, Japanese 2 to 3."""
 SHARE_OF_ROOM = 0.1, 0.5, 1.0
 """The same for an answer, of its `max_tokens`."""
 NEAR = 0.2

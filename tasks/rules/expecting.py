@@ -168,7 +168,7 @@ class Learned:
         """What a call will hardly exceed; a careful default while too little is known."""
         density = self.density(model, is_pdf=is_pdf)
         length = self.length(recipe_hash, model, max_tokens)
-        per_character = density.mean + density.deviation if density else 1 / float(CHARACTERS_PER_TOKEN)
+        per_character = density.mean + density.deviation if density else 1 / CHARACTERS_PER_TOKEN
         return Expected(
             input=int(characters * per_character) + 1,
             output=min(ceil(length.mean + length.deviation), max_tokens) if length else max_tokens,

@@ -11,8 +11,8 @@ from tasks.model.call import Usage
 
 NANO = 1_000_000_000
 PER_MTOK = Decimal(1_000_000)
-CHARACTERS_PER_TOKEN = Decimal("3.0")
-"""Low on purpose: an estimate of tokens from characters should not fall short. English text has about 4."""
+CHARACTERS_PER_TOKEN = 2
+"""The fewest there are in a token, as `prompting.length` counts them: numbers and base64 have about 2, English 4."""
 PRECISION = 100
 """Digits: no product of tokens, rate and three factors has so many, so that nothing but the end is rounded."""
 
@@ -60,9 +60,12 @@ def cost_nanousd(usage: Usage, price: Price, *, batch: bool = False, us_only: bo
 
 
 def estimate_nanousd(characters: int, max_tokens: int, price: Price) -> int:
-    """What a call would cost at most: a prompt of so many characters, and the longest answer allowed."""
-    prompt_tokens = int(characters / CHARACTERS_PER_TOKEN) + 1
-    return cost_nanousd(Usage(input=prompt_tokens, output=max_tokens), price)
+    """What a call costs at most: a prompt of so many characters, the longest answer allowed, and all of it in the US.
+
+    Whether Claude answers from the US is the workspace's setting, which no response tells before the first.
+    """
+    prompt_tokens = characters // CHARACTERS_PER_TOKEN + 1
+    return cost_nanousd(Usage(input=prompt_tokens, output=max_tokens), price, us_only=True)
 
 
 def dollars(nanousd: int) -> str:

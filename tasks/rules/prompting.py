@@ -43,7 +43,7 @@ def write_prompt(document: Document, recipe: Recipe, values: Mapping[str, str]) 
         instruction=instruction,
         shell=_shell(system, instruction, recipe.schema_text),
         output_schema=recipe.output_schema,
-        characters=_characters(document, system, instruction),
+        characters=_characters(document, recipe, instruction),
     )
 
 
@@ -54,7 +54,21 @@ def messages(prompt: Prompt) -> tuple[Mapping[str, Any], ...]:
 
 def prompt_characters(document: Document, recipe: Recipe, values: Mapping[str, str]) -> int:
     """`characters` of the prompt, without writing it."""
-    return _characters(document, recipe.system.strip(), recipe.instruct(values).strip())
+    return _characters(document, recipe, recipe.instruct(values).strip())
+
+
+def characters_around(document_characters: int, recipe: Recipe, instruction: str) -> int:
+    """`characters` of the prompt around a document of so many."""
+    schema = "" if recipe.output_schema is None else recipe.schema_text
+    return document_characters + length(recipe.system.strip()) + length(instruction) + length(schema)
+
+
+def length(text: str) -> int:
+    """Characters, as tokens go by them: one beyond ASCII counts as its bytes in UTF-8.
+
+    English has four to a token, Russian four and Japanese two to three: counted so, they are near each other.
+    """
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def document_block(document: Document) -> Mapping[str, Any]:
@@ -121,6 +135,7 @@ def _most_bytes(text: str) -> int:
     return most if most <= LARGEST_REQUEST_BYTES else len(text.encode())
 
 
-def _characters(document: Document, system: str, instruction: str) -> int:
-    pages = (document.pages or 1) * PDF_PAGE_CHARACTERS
-    return len(system) + len(instruction) + (pages if document.text is None else len(document.text))
+def _characters(document: Document, recipe: Recipe, instruction: str) -> int:
+    if document.text is None:
+        return characters_around((document.pages or 1) * PDF_PAGE_CHARACTERS, recipe, instruction)
+    return characters_around(length(document.text), recipe, instruction)

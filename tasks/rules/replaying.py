@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from config.catalogue import Catalogue, Complexity
 from config.recipe import Recipe
-from tasks.rules.prompting import PDF_PAGE_CHARACTERS
+from tasks.rules.prompting import PDF_PAGE_CHARACTERS, characters_around
 
 
 class BadEdit(ValueError):
@@ -82,7 +82,7 @@ def call_of(asked: Asked, catalogue: Catalogue) -> tuple[str, int]:
 def prompt_characters(asked: Asked, characters: int | None, pages: int | None) -> int:
     """Length of the prompt, as `write_prompt` counts it; `characters` is None for a PDF that is sent as it is."""
     document = (pages or 1) * PDF_PAGE_CHARACTERS if characters is None else characters
-    return document + len(asked.recipe.system.strip()) + len(asked.recipe.instruct(asked.values).strip())
+    return characters_around(document, asked.recipe, asked.recipe.instruct(asked.values).strip())
 
 
 def changes(before: Asked, after: Asked, catalogue: Catalogue) -> Iterator[str]:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from config.catalogue import Complexity
 from scripts.cli import main
 from tasks.model.budget import BudgetNow, Scope
 from tasks.model.job import JobState
+from tasks.rules.budget import is_exhausted
 from tests.postgres import PostgresServer
 from tests.system.mill import Mill
 from workers.ledger import budgets_now, recount, set_budget
@@ -72,12 +74,12 @@ def test_three_workers_use_the_day_up_and_not_a_nano_dollar_more(mill: Mill, mon
     allow(mill, CAP)
     receipt = mill.submit(letters(500))
     mill.until(lambda: is_stopped(mill), "the budget is used up", wait_s=90)
+    mill.until(lambda: {pause.fault for pause in pauses_of(mill).values()} == {"OverBudget"}, "the lanes are stopped")
+    at_rest = {JobState.DONE, JobState.PARKED, JobState.QUEUED}
+    mill.until(lambda: mill.states(receipt).keys() <= at_rest, "nothing runs")  # in one look: a job may look for money
     spent = billed(mill)
     assert 0.9 * CAP <= spent <= CAP
     assert now(mill).spent_nanousd == spent
-    assert {pause.fault for pause in pauses_of(mill).values()} == {"OverBudget"}
-    at_rest = {JobState.DONE, JobState.PARKED, JobState.QUEUED}
-    mill.until(lambda: mill.states(receipt).keys() <= at_rest, "nothing runs")  # in one look: a job may look for money
 
     for name, value in mill.environment.items():
         if name.startswith("DOCMILL_"):
@@ -89,6 +91,35 @@ def test_three_workers_use_the_day_up_and_not_a_nano_dollar_more(mill: Mill, mon
     assert now(mill).spent_nanousd == billed(mill)
     assert len([row for row in mill.bill() if row["charged"]]) == 500
     mill.until(lambda: "docmill.low" not in pauses_of(mill), "the lane is open, and not tried with one job at a time")
+
+
+def test_a_script_with_many_tokens_and_a_workspace_that_pays_for_the_us_overrun_nothing(tmp_path: Path) -> None:
+    """Nothing is learned yet when the first calls go out, all at once."""
+    simulator = {"latency": "0.3", "defaults": {"inference_geo": "us"}}
+    with Mill(tmp_path, simulator=simulator) as mill:
+        mill.start_worker()
+        allow(mill, 5 * CAP)
+        receipt = mill.submit(
+            [f"手紙の{n}番。{'小包が今日届きました。' * 300}" for n in range(100)], complexity=Complexity.HIGH
+        )
+        mill.until(lambda: is_stopped(mill), "the budget is used up", wait_s=90)
+        spent = billed(mill)
+        assert 0.9 * 5 * CAP <= spent <= 5 * CAP
+        assert now(mill).spent_nanousd == spent
+        mill.until(lambda: JobState.RUNNING not in mill.states(receipt), "nothing runs")
+
+
+def test_a_call_too_large_for_what_is_left_waits_while_small_ones_go_on(tmp_path: Path) -> None:
+    with Mill(tmp_path) as mill:
+        mill.start_worker()
+        allow(mill, CAP)
+        large = mill.submit(["A long letter. " * 40_000])
+        mill.until(lambda: now(mill).refused_at is not None, "it is refused")
+        results = mill.finish(mill.submit(letters(10, seconds=0)))
+        assert Counter(result.state for result in results) == {JobState.DONE: 10}
+        assert mill.states(large) == {JobState.PARKED: 1}
+        assert pauses_of(mill) == {}
+        assert not is_exhausted(now(mill))
 
 
 @pytest.mark.parametrize("mill", ["sqlite"], indirect=True)

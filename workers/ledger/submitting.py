@@ -19,6 +19,7 @@ from config.catalogue import Complexity
 from config.recipe import Recipe
 from tasks.model.job import JobState
 from tasks.model.priority import Priority
+from tasks.rules.prompting import length
 from workers.ledger.database import Database
 from workers.ledger.ids import new_id
 from workers.ledger.line import Place, Turns
@@ -225,8 +226,8 @@ def keep_recipes(connection: Connection, wanted: Iterable[Recipe], at: datetime)
 
 def _characters(document: NewDocument) -> int | None:
     if document.text is not None:
-        return len(document.text)
-    return None if document.media_type == "application/pdf" else len(document.content.decode("utf-8", "replace"))
+        return length(document.text)
+    return None if document.media_type == "application/pdf" else len(document.content)
 
 
 def _job(

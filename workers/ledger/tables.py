@@ -114,7 +114,7 @@ class DocumentRow(LedgerTable, table=True):
     """Only where it is not simply the content as UTF-8."""
     size_bytes: int = Field(sa_type=BigInt)
     characters: int | None = Field(sa_type=BigInt)
-    """Of its text; None where it has none and is sent as it is."""
+    """Of its text, see `tasks.rules.prompting.length`; None where it has none and is sent as it is."""
     pages: int | None
     created_at: datetime = Field(sa_type=Utc)
 

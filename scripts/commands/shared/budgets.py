@@ -7,7 +7,7 @@ import time
 from config.settings import Settings
 from scripts.commands.shared import terminal
 from tasks.model.budget import Scope
-from tasks.rules.budget import named
+from tasks.rules.budget import is_exhausted, named
 from tasks.rules.days import day_of
 from tasks.rules.pricing import dollars
 from workers.ledger import Database, budgets_now
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 2.0
 
 
 class BudgetNotes:
-    """Says on stderr which budgets are used up, each once. The day's stops lanes, of which `PauseNotes` tells."""
+    """Says on stderr which budgets keep jobs back, each once. Used up, the day's stops lanes: see `PauseNotes`."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._zone, self._database = settings.time_zone, database
@@ -30,9 +30,12 @@ class BudgetNotes:
         self._next_look = time.monotonic() + LOOK_EVERY_S
         for budget in budgets_now(self._database, day_of(self._database.now(), self._zone)):
             key = (budget.scope, budget.name, budget.hard_nanousd)
-            if budget.refused_at is None or budget.scope == Scope.DAY or key in self._said:
+            stops_lanes = budget.scope == Scope.DAY and is_exhausted(budget)
+            if budget.refused_at is None or stops_lanes or key in self._said:
                 continue
             self._said.add(key)
             used = f"{dollars(budget.spent_nanousd)} of {dollars(budget.hard_nanousd or 0)} spent"
-            terminal.note(f"budget of {named(*key[:2])} has no room: {used}; jobs wait and lose nothing", "yellow")
-            terminal.note(f"→ docmill budget set {' '.join(key[:2])} --hard DOLLARS", "yellow")
+            room = "no room" if is_exhausted(budget) else "too little room for some calls"
+            terminal.note(f"budget of {named(*key[:2])} has {room}: {used}; jobs wait and lose nothing", "yellow")
+            allow = f"docmill budget set {' '.join(filter(None, key[:2]))} --hard DOLLARS"
+            terminal.note(f"→ {allow}; and where a model has no price, give it one: docmill doctor", "yellow")

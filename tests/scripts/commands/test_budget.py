@@ -112,6 +112,6 @@ def test_who_waits_is_told_once_what_a_budget_keeps_back(
             notes._next_look = 0
             notes.look()
     said = capsys.readouterr().err
-    assert said.count("has no room: $0.000000 of $0.001000 spent") == 1
+    assert said.count("has too little room for some calls: $0.000000 of $0.001000 spent") == 1
     assert f"docmill budget set submission {past.older} --hard DOLLARS" in said
-    assert "used up: jobs wait" in docmill("budget").out
+    assert "too little is left for some: jobs wait" in docmill("budget").out

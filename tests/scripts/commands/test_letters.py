@@ -127,10 +127,10 @@ def test_a_dry_run_tells_all_and_changes_nothing(docmill: Docmill, past: Past) -
     assert (told["letters"], told["same"], told["new"], told["unpriced"]) == (2, 0, 2, 0)
     assert told["changes"]["max_tokens: 500 -> 4,000"] == 2
     assert told["changes"]["complexity: low -> high"] == 2
-    # Sonnet 4.6: $3 in, $15 out for a million; the prompt's characters at three to a token
+    # Sonnet 4.6: $3 in, $15 out for a million, a tenth more in the US; the prompt's characters at two to a token
     sent = [len("Unspeakable."), len("Slow.")]
-    tokens = [(n + len("You summarize.") + len("Summarize it.")) // 3 + 1 for n in sent]
-    assert told["estimate_nanousd"] == sum(n * 3_000 + 4_000 * 15_000 for n in tokens)
+    tokens = [(n + len("You summarize.") + len("Summarize it.")) // 2 + 1 for n in sent]
+    assert told["estimate_nanousd"] == sum(n * 3_300 + 4_000 * 16_500 for n in tokens)
     said = docmill(*words, "--per-minute", "1")
     assert "2 new jobs would take an old one's place" in said.out
     assert "1 a minute" in said.out

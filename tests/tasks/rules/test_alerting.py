@@ -81,7 +81,7 @@ def test_budgets_are_told_of_each_day_and_those_of_submissions_once() -> None:
 
 def test_what_happened_just_before_midnight_is_told_of_its_day() -> None:
     yesterday = Count("2026-11-21", NOW, Total(9, 100), unpriced={"claude-9": 3})
-    told = keys(seen(yesterday=yesterday, closed=closed([0, *[10] * 5])))
+    told = keys(seen(earlier=[yesterday], closed=closed([0, *[10] * 5])))
     assert told == ["day.unusual/2026-11-21", "price.unknown/claude-9/2026-11-21"]
 
 
@@ -93,6 +93,26 @@ def test_a_hard_budget_is_told_of_once_it_leaves_nothing_and_again_once_it_was_r
     assert "All lanes wait until the day turns or the budget is raised" in first.body
     (second,) = keys(seen(budgets=[budget(20, hard=20)]))
     assert second != first.key
+
+
+def test_a_call_that_is_too_large_is_told_of_as_that_and_the_budget_once_more_when_it_is_used_up() -> None:
+    (large,) = alerts_for(seen(budgets=[budget(0.1, hard=10, refused_at=NOW)]), BOUNDS)
+    assert large.kind == "budget.call"
+    assert "$0.100000 of $10.000000 spent, and a call waits that may cost more than the rest" in large.subject
+    assert "Others go on" in large.body
+    (used_up,) = alerts_for(seen(budgets=[budget(9, hard=10, refused_at=NOW)]), BOUNDS)
+    assert used_up.kind == "budget.hard"
+
+
+def test_days_that_nobody_looked_at_are_told_of_when_somebody_does() -> None:
+    friday, saturday = (Count(f"2026-11-{day}", NOW, Total(9, 100), unpriced={"claude-9": 3}) for day in (20, 21))
+    over = [budget(8, soft=10, day=day) for day in ("2026-11-20", "2026-11-21", TODAY)]
+    told = keys(seen(earlier=[friday, saturday], budgets=over, closed=closed([5, 5, 5])), AlertBounds(digest=True))
+    for day in ("2026-11-20", "2026-11-21"):
+        assert {f"price.unknown/claude-9/{day}", f"budget.soft/day//{day}/80/{10 * DOLLAR}", f"day.digest/{day}"} < set(
+            told
+        )
+    assert "day.digest/2026-11-19" not in told  # counted and told long ago
 
 
 @pytest.mark.parametrize(

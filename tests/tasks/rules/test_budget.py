@@ -14,7 +14,7 @@ from tasks.model.budget import BudgetNow, Scope, Share
 from tasks.model.fault import OverBudget
 from tasks.model.verdict import Park
 from tasks.rules import budget
-from tasks.rules.budget import refusal, share_of
+from tasks.rules.budget import is_exhausted, refusal, share_of
 from tasks.rules.parking import stopped_lanes
 from tasks.rules.verdict import Bounds, judge
 from tests.values import HAIKU, a_job, catalogue
@@ -39,7 +39,8 @@ def day(spent: int = 0, held: int = 0, hard: int | None = 1_000, scope: Scope = 
         (day(0, 0, scope=Scope.RECIPE), 1_001, "recipe", False),
         (day(990, 5, scope=Scope.SUBMISSION), 7, "submission", True),
         (day(5_000, 5_000, hard=None), 10**9, None, False),
-        (day(1_000, 0), None, None, False),  # no price: holds nothing
+        (day(0, 0), None, "call", False),  # no price: it may cost anything
+        (day(1_000, 0, hard=None), None, None, False),
         (day(0, 0, hard=0), 1, "day", False),
     ],
 )
@@ -57,6 +58,24 @@ def test_a_call_that_never_fits_is_told_so() -> None:
     assert refused is not None
     assert "more than the whole budget" in refused.message
     assert refused.message.startswith("budget of the day: $0.000000 of $0.000001 spent")
+
+
+@pytest.mark.parametrize(
+    ("now", "is_refusing", "exhausted"),
+    [
+        (day(10), True, False),  # one large call was refused: that says nothing of others
+        (day(899), True, False),
+        (day(900), True, True),
+        (day(900), False, False),
+        (day(600, 400), False, True),
+        (day(5_000, hard=None), False, False),
+    ],
+)
+def test_a_budget_is_used_up_when_little_is_left_and_that_was_refused(
+    now: BudgetNow, is_refusing: bool, exhausted: bool
+) -> None:
+    at = datetime.fromisoformat("2026-11-22T12:00:00+00:00") if is_refusing else None
+    assert is_exhausted(replace(now, refused_at=at)) is exhausted
 
 
 @given(amounts, amounts, amounts, amounts)

@@ -38,7 +38,7 @@ prompts = st.lists(
 @pytest.mark.parametrize("count", [0, 1, ENOUGH - 1])
 def test_few_calls_teach_nothing(count: int) -> None:
     careful = expect(Learned())
-    assert careful == Expected(input=1_334, output=ROOM, most_output=ROOM, cache_read=0)
+    assert careful == Expected(input=2_001, output=ROOM, most_output=ROOM, cache_read=0)
     assert expect(learned(*[sample()] * count)) == careful
 
 
@@ -61,7 +61,7 @@ def test_each_recipe_model_kind_and_room_learns_for_itself() -> None:
     known = learned(*[sample(50, recipe="other")] * ENOUGH)
     assert expect(known).output == ROOM  # the recipe has no answers yet ...
     assert expect(known).input == 1_001  # ... but a character has as many tokens in any
-    assert expect(known, is_pdf=True).input == 1_334
+    assert expect(known, is_pdf=True).input == 2_001
     short = learned(*[sample(ROOM)] * ENOUGH)
     assert expect(short, max_tokens=2 * ROOM).most_output == 2 * ROOM  # these were cut off, and may go on
 

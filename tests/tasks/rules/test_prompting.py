@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.fault import EmptyDocument, TooLong
-from tasks.rules.prompting import LARGEST_REQUEST_BYTES, messages, render, shell_hash, write_prompt
+from tasks.rules.prompting import LARGEST_REQUEST_BYTES, length, messages, render, shell_hash, write_prompt
 from tests.values import ASK, SORT, SUMMARIZE, a_document
 
 
@@ -33,6 +33,26 @@ def test_a_pdf_without_text_goes_as_it_is() -> None:
     block = messages(prompt)[0]["content"][0]
     assert base64.b64decode(block["source"]["data"]) == b"%PDF-1.7"
     assert prompt.characters > 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [("plain", 5), ("naïve", 6), ("письмо", 12), ("手紙です", 12), ("\U0001f4e6", 4), ("\udc80", 3)],
+)
+def test_a_character_beyond_ascii_counts_as_its_bytes(text: str, counted: int) -> None:
+    assert length(text) == counted
+    more = (
+        write_prompt(a_document(f"A {text}"), SORT, {}).characters - write_prompt(a_document("A "), SORT, {}).characters
+    )
+    assert more == counted
+
+
+def test_a_schema_counts_it_is_sent_too() -> None:
+    with_schema, without = (
+        write_prompt(a_document(), recipe, {}).characters
+        for recipe in (SORT, SORT.model_copy(update={"output_schema": None}))
+    )
+    assert with_schema - without == len(SORT.schema_text)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", None])

@@ -17,6 +17,7 @@ from tasks.model.call import Call, CallState
 from tasks.model.fault import OverBudget, ServerFailed, TimedOut
 from tasks.model.job import Job, LostJob
 from tasks.model.verdict import Done, RetryIn
+from tasks.rules.budget import is_exhausted
 from tasks.rules.judging import Fate
 from tests.workers.ledger.samples import ROUTE, answered, call_of, submit
 from tests.workers.ledger.test_moving import Worker
@@ -170,11 +171,14 @@ def test_what_may_have_been_billed_counts_as_its_most_until_it_is_known_better(
     assert (now(database).spent_nanousd, now(database).held_nanousd) == (400, 0)
 
 
-def test_a_call_without_a_price_holds_nothing_and_goes(database: Database, process: Process) -> None:
-    allow(database, 0)
+def test_a_call_without_a_price_goes_only_where_no_hard_limit_is(database: Database, process: Process) -> None:
+    one, two = claimed(database, process, ["a", "b"])
+    (fault,) = process.open(intent(one, None, None)[0]).values()
+    assert (fault.code, fault.retry_after_s) == ("call", None)
+    assert "prices.toml" in fault.message
+    allow(database, None, soft=5)
     process.look()
-    (job,) = claimed(database, process, ["a"])
-    assert process.open(intent(job, None, None)[0]) == {}
+    assert process.open(intent(two, None, None)[0]) == {}
     assert_right(database)
 
 
@@ -191,10 +195,10 @@ def test_of_many_at_once_only_those_go_that_have_room(database: Database, proces
         process.end(job, answered(call, cost_nanousd=320))
     (fault,) = process.open(calls[3]).values()
     assert (fault.code, fault.retry_after_s) == ("day", None)
-    assert now(database).is_exhausted
+    assert is_exhausted(now(database))
     allow(database, 2_000)
     process.look()
-    assert not now(database).is_exhausted
+    assert not is_exhausted(now(database))
     assert process.open(calls[3]) == {}
     assert_right(database)
 
