@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -42,6 +42,9 @@ class Claude(Protocol):
 
     async def probe(self) -> None:
         """A request that costs nothing. Raises `Fault`: `Unauthorized` while the key is not accepted."""
+
+    async def retires_on(self, model: str) -> date | None:
+        """Day on which the far side says a model is to retire; None where none is set, or it cannot be told now."""
 
 
 class Ledger(Protocol):

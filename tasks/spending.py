@@ -7,7 +7,8 @@ written only over an older one, and an alert is told once by its key. Sending th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import date
 
 import structlog
 from celery import shared_task
@@ -88,15 +89,25 @@ async def look(counts: Mapping[str, Count], here: World) -> Seen:
     today = day_of(now, here.settings.time_zone)
     earlier = sorted(day for day in counts if day < today)
     budgets = [await here.books.budgets(day) for day in (*earlier[-USUAL_DAYS:], today)]
-    models = here.catalogue.models
-    retirements = {model: models[model].retires_on for model in here.catalogue.routes.values()}
+    count_today = counts.get(today) or Count(today, now)
     return Seen(
         now=now,
-        today=counts.get(today) or Count(today, now),
+        today=count_today,
         earlier=[counts[day] for day in earlier],
         budgets=[budget for one_day in budgets for budget in one_day],
         closed=await here.books.closed_days(USUAL_DAYS),
         stopped=await here.broker.pauses(here.catalogue.queues),
         trouble=await here.books.trouble(),
-        retirements={model: on for model, on in retirements.items() if on is not None},
+        retirements=await retirements({*here.catalogue.routes.values(), *count_today.by.get("model", {})}, here),
     )
+
+
+async def retirements(models: Collection[str], here: World) -> Mapping[str, date]:
+    """The day of retirement of each model that has one: by Claude's word, or else the catalogue's."""
+    told = await asyncio.gather(*(here.claude.retires_on(model) for model in models))
+    known = here.catalogue.models
+    days = {
+        model: on or (known[model].retires_on if model in known else None)
+        for model, on in zip(models, told, strict=True)
+    }
+    return {model: on for model, on in days.items() if on is not None}

@@ -107,7 +107,7 @@ class Explained:
     unknown_estimate_nanousd: int = 0
     """What the unknown calls that were billed would cost at most."""
     underestimated: int = 0
-    """Unknown calls that were billed above their estimate, which knows of no cache and no US-only inference."""
+    """Unknown calls that were billed above their estimate, which knows of nothing written to the cache."""
     miscounted: list[Miscounted] = field(default_factory=list)
 
     @property

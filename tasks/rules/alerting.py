@@ -59,7 +59,7 @@ class Seen:
     """Lanes that are paused."""
     trouble: Trouble = field(default_factory=Trouble)
     retirements: Mapping[str, date] = field(default_factory=dict)
-    """Day of retirement of each routed model that has one."""
+    """Day of retirement of each model in use that has one."""
 
     @property
     def days(self) -> list[Count]:
@@ -236,7 +236,7 @@ def old_queues(seen: Seen, bounds: AlertBounds) -> Iterator[Alert]:
 
 
 def retirements(seen: Seen) -> Iterator[Alert]:
-    """Routed models that will answer no more, a month, a week and a day before, and on the day."""
+    """Models in use that will answer no more, a month, a week and a day before, and on the day."""
     today = date.fromisoformat(seen.today.day)
     for model, retires_on in seen.retirements.items():
         left = (retires_on - today).days
@@ -247,7 +247,7 @@ def retirements(seen: Seen) -> Iterator[Alert]:
         yield Alert(
             key=f"model.retires/{model}/{retires_on}/{min(due)}",
             kind="model.retires",
-            subject=f"{model}, to which jobs are routed, {when}",
+            subject=f"{model}, to which jobs go, {when}",
             body="From then on its lanes stop. Route to another model in $DOCMILL_HOME/catalogue.toml and restart the "
             "workers.\nNext: docmill doctor",
             detail={"model": model, "retires_on": retires_on.isoformat(), "days_left": left},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import lru_cache
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from workers.claude import counting
 from workers.claude.faults import WIRE_ERRORS, fault_of
 from workers.claude.patience import Patience
 from workers.claude.reading import Reply, read_message, read_stream
+from workers.claude.retiring import Retiring
 from workers.claude.wire import KEEPALIVE_S, Body, ErrorEvent, Head, Wire, events
 
 SIMULATOR_HEADER = "docmill-simulator"
@@ -63,6 +65,7 @@ class ClaudeClient:
             http_client=http,
             open_telemetry=False,
         )
+        self._retiring = Retiring(self._sdk)
         self._wire = Wire(
             self._sdk,
             connections=connections,
@@ -92,6 +95,10 @@ class ClaudeClient:
             fault = fault_of(error)
         if fault is not None:
             raise fault  # out here for the same reason
+
+    async def retires_on(self, model: str) -> date | None:
+        """See `tasks.ports.Claude`."""
+        return await self._retiring.on(model)
 
     async def count_tokens(self, prompt: Prompt, route: Route) -> int:
         """Tokens of a prompt, told by Claude for free. Raises `Fault`."""
