@@ -14,6 +14,7 @@ from scripts.commands.shared.costs.plotting import plot
 from scripts.commands.shared.costs.saving import Saved, saved
 from scripts.commands.shared.figures import counted
 from tasks.model.budget import BudgetNow
+from tasks.rules.budget import named
 from tasks.rules.days import day_of
 from tasks.rules.pricing import dollars
 from workers.ledger import CostBy, CostLine, Database, Spent, budgets_now, costs, open_database
@@ -78,11 +79,10 @@ def _budgets(database: Database) -> list[BudgetNow]:
 
 
 def _of_budget(budget: BudgetNow) -> str:
-    name = f"{budget.scope} {budget.name}".strip()
     limits = {"hard": budget.hard_nanousd, "soft": budget.soft_nanousd}
     said = " and ".join(f"{dollars(limit)} {kind}" for kind, limit in limits.items() if limit is not None)
     held = f", {dollars(budget.held_nanousd)} held for calls under way" if budget.held_nanousd else ""
-    return f"budget of the {name}: {dollars(budget.spent_nanousd)} of {said}{held}"
+    return f"budget of {named(budget.scope, budget.name)}: {dollars(budget.spent_nanousd)} of {said}{held}"
 
 
 def _fields(by: CostBy, lines: list[CostLine], savings: Saved, zone: str) -> dict[str, Any]:

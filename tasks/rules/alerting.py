@@ -16,7 +16,7 @@ from tasks.model.budget import BudgetNow
 from tasks.model.day import ClosedDay, Count, Total, Trouble
 from tasks.model.fault import Blocked, OverBudget
 from tasks.model.standing import Stopped
-from tasks.rules.budget import is_exhausted
+from tasks.rules.budget import is_exhausted, named
 from tasks.rules.days import day_before
 from tasks.rules.pricing import dollars
 
@@ -144,7 +144,7 @@ def _soft_budget(budget: BudgetNow, share: int, percent: int) -> Alert:
 
 
 def _named(budget: BudgetNow) -> str:
-    name = f"budget of {budget.scope} {budget.name}" if budget.name else "budget of the day"
+    name = f"budget of {named(budget.scope, budget.name)}"
     return f"{name}, {budget.day}" if budget.day else name  # a submission's is for all its days
 
 
