@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scripts.bench.chaos.harms.broker import broker_away
 from scripts.bench.chaos.harms.storms import storm
 from scripts.bench.chaos.harms.workers import kill_workers, stop_and_continue_a_worker
 from scripts.bench.chaos.scenario import Scenario
@@ -27,7 +28,9 @@ SHORT = (
     replace(SCENARIOS["kill-retry"], harm=partial(kill_workers, most=2), slots=4),
     replace(SCENARIOS["restart-hold"], slots=4, special=dict.fromkeys(range(8), SLOW)),
     replace(SCENARIOS["stop-continue"], harm=partial(stop_and_continue_a_worker, stopped_s=5), slots=4),
+    replace(SCENARIOS["rolling-restart"], slots=4),
     replace(SCENARIOS["broker-flushed"], slots=4),
+    replace(SCENARIOS["broker-away"], harm=partial(broker_away, away_s=5), slots=4),
     SCENARIOS["long-countdown"],
     SCENARIOS["retry-refused"],
     replace(SCENARIOS["poison"], slots=4),

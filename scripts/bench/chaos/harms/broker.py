@@ -34,10 +34,10 @@ def flush_broker(scene: Scene) -> None:
     consumes_again(scene)
 
 
-def broker_away(scene: Scene) -> None:
+def broker_away(scene: Scene, *, away_s: float = AWAY_S) -> None:
     """Valkey is away for a while, and all slots are busy when it goes."""
     scene.until(lambda: scene.mill.in_flight() >= scene.slots, "all slots are busy")
-    scene.lose_broker(away_s=AWAY_S, keep_data=True)
+    scene.lose_broker(away_s=away_s, keep_data=True)
     consumes_again(scene)
 
 
