@@ -15,6 +15,7 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from celery.worker import WorkController
 
 from config.files import BadConfig
+from config.schedule import SWEEP_EVERY_S
 from config.settings import load_settings
 from config.stack import NotConfigured
 from tasks import ports
@@ -63,23 +64,28 @@ def _start(**_: object) -> None:
     except (BadConfig, NotConfigured, LedgerError) as error:
         # Celery only logs what a signal's handler raises, and would take jobs without a World to do them in.
         raise SystemExit(f"docmill worker: {error}") from None
-    await_(_inherit_soon())
+    await_(_begin_inheriting())
     calm_the_collector()
 
 
-async def _inherit_soon() -> None:
-    """See to what processes of this machine have left that died before, while the first jobs come in."""
-    task = asyncio.create_task(_inherit(ports.world()), name="inherit")
+async def _begin_inheriting() -> None:
+    """See to what processes of this machine leave that die: now, while the first jobs come in, and from time to time.
+
+    A sweep may land on another machine each time, which sees that they died and not what they had paid for.
+    """
+    task = asyncio.create_task(_inherit_on(ports.world()), name="inherit")
     _open.callback(task.cancel)
 
 
-async def _inherit(here: ports.World) -> None:
+async def _inherit_on(here: ports.World) -> None:
     from tasks.sweeping import inherit
 
-    try:
-        await inherit(here)
-    except Exception as error:  # noqa: BLE001 - the next sweep tries again, and the jobs need not wait for it
-        log.warning("inherit.failed", error=type(error).__name__)
+    while True:
+        try:
+            await inherit(here)
+        except Exception as error:  # noqa: BLE001 - the next turn tries again, and the jobs need not wait for it
+            log.warning("inherit.failed", error=type(error).__name__)
+        await asyncio.sleep(SWEEP_EVERY_S)
 
 
 def calm_the_collector() -> None:
