@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tasks.rules.limiting import NOTHING, Amounts, Bucket, Pace, bursts, calls_per_s, refilled, reserved, slots_needed
+from tasks.rules.limiting import (
+    NOTHING,
+    Amounts,
+    Bucket,
+    Pace,
+    bursts,
+    calls_per_s,
+    capped,
+    charged,
+    rates,
+    refilled,
+    reserved,
+    slots_needed,
+)
 from workers.limiter.bucket import NOT_SAID, Memory, Said, Word
 from workers.limiter.turns import Turn, Turns
 
@@ -47,6 +60,7 @@ class Account:
         self._pause_s, self._cut = -1.0, 1.0
         self._paused_until = 0.0
         self._alone: Bucket | None = None
+        self._lost = NOTHING  # what Redis has to hear of the time without it
         self._per_call, self._latency_s = ONE_REQUEST, FIRST_LATENCY_S
         self._has_learned = False
         self._has_response = False
@@ -139,7 +153,7 @@ class Account:
 
     def has_news(self, now: float, beat_s: float) -> bool:
         """Whether there is something to tell, or a sign of life is due."""
-        if self._turns or any(self._used) or self._pause_s >= 0:
+        if self._turns or any(self._used) or any(self._lost) or self._pause_s >= 0:
             return True
         if any(self._learned) and (self._said is None or self._learned != self._said.limits):
             return True
@@ -155,7 +169,7 @@ class Account:
             unsent=self._turns.unsent,
             learned=self._learned,
             memory=self._memory(now),
-            used=Amounts(*self._used),
+            used=_sum(self._used, self._lost),
             remaining=self._remaining,
             pause_s=self._pause_s,
             cut=self._cut,
@@ -170,7 +184,7 @@ class Account:
     def heard(self, said: Said, turns: Sequence[Turn], now: float) -> None:
         """Go by what Redis answered."""
         before = calls_per_s(self._rate(self._said), self._per_call) if self._said else math.inf
-        self._said, self._heard_at, self._alone = said, now, None
+        self._said, self._heard_at, self._alone, self._lost = said, now, None, NOTHING
         self._pause_until(now + said.pause_s)
         start, rate = max(now, self._paused_until), self._rate(said)
         flow = calls_per_s(rate, self._per_call)
@@ -183,26 +197,31 @@ class Account:
             else:
                 self._turns.answer(turn, wait_s + later_s, now)
         self._share, self._share_until = self._share_of(said, now), now + SHARE_LASTS_S
-        queue_s = max((-level / each for level, each in zip(said.level, rate, strict=True) if each), default=0.0)
-        if any(rate):
-            self._turns.draw_up(start, queue_s, said.processes / flow)
+        self._draw_up(start, said.level, rate, said.processes / flow)
 
     def go_alone(self, word: Word, turns: Sequence[Turn], now: float) -> None:
         """Redis did not answer: keep to our part of the limits as they were last known, without it.
 
         What it may have heard of the word is charged again, and not given back again.
         """
-        self.use(*(max(0.0, used) for used in word.used))
         self._pause_s, self._cut = max(self._pause_s, word.pause_s), min(self._cut, word.cut)
         self._share = NOTHING
         bucket = refilled(self._alone or self._own_bucket(now), self._pace, now)
+        used = (each - lost for each, lost in zip(word.used, self._lost, strict=True))  # since the last word
+        bucket = capped(charged(bucket, Amounts(*used)), NOTHING, self._pace, now)
+        told = word.used
         for turn in turns:
             bucket, wait_s = reserved(bucket, turn.asked, self._pace, now)
             if wait_s is None:
                 turn.end(self._pace.longest_wait_s)
             else:
-                self.use(*turn.asked)
+                told = _sum(told, turn.asked)
                 self._turns.answer(turn, wait_s, now)
+        rate = rates(bucket, self._pace, now)
+        self._draw_up(bucket.at, bucket.level, rate, 1 / calls_per_s(rate, self._per_call))
+        # All else has come in again: told of it, a bucket that had filled up would stand still for as long as we did.
+        most = (full - level for full, level in zip(bursts(rate, self._pace), bucket.level, strict=True))
+        self._lost = Amounts(*(max(0.0, min(each, owed)) for each, owed in zip(told, most, strict=True)))
         self._alone = bucket
 
     # --- inside
@@ -238,17 +257,30 @@ class Account:
             return Memory(self._said.limits, self._said.factor, self._said.age_s + now - self._heard_at)
         return Memory(self._ceiling, 1.0, 0.0)
 
+    def _draw_up(self, start: float, level: Amounts, rate: Amounts, spacing_s: float) -> None:
+        """Tell those who wait of a queue that has become shorter."""
+        if any(rate):
+            queue_s = max(-each / per_s for each, per_s in zip(level, rate, strict=True) if per_s)
+            self._turns.draw_up(start, queue_s, spacing_s)
+
     def _own_bucket(self, now: float) -> Bucket:
-        """Our part of what was last known. Empty: what went out just now nobody has written down."""
-        memory, processes = self._memory(now), self._said.processes if self._said else 1
-        return Bucket(
-            at=max(now, self._paused_until),
+        """Our part of what was last known, behind the turns that Redis has given to all of us.
+
+        Not above empty: what others sent since then nobody has told us.
+        """
+        memory, said = self._memory(now), self._said
+        processes = said.processes if said else 1
+        bucket = Bucket(
+            at=max(self._heard_at, self._paused_until),
             born_at=now - memory.age_s,
             limits=Amounts(*(limit / processes for limit in memory.limits)),
+            level=Amounts(*(level / processes for level in said.level)) if said else NOTHING,
             factor=memory.factor,
             stepped_at=now,
             paused_until=self._paused_until,
         )
+        bucket = refilled(bucket, self._pace, now)
+        return replace(bucket, level=Amounts(*(min(0.0, level) for level in bucket.level)))
 
     def _rate(self, said: Said) -> Amounts:
         return Amounts(*(limit * self._pace.share * said.factor * said.started / 60 for limit in said.limits))
@@ -262,3 +294,7 @@ class Account:
         burst = bursts(self._rate(said), self._pace)
         beyond = (max(0.0, said.level[n] - burst[n] / 2) if said.limits[n] else math.inf for n in range(3))
         return Amounts(*(each / said.processes for each in beyond))
+
+
+def _sum(one: Iterable[float], other: Iterable[float]) -> Amounts:
+    return Amounts(*(mine + more for mine, more in zip(one, other, strict=True)))

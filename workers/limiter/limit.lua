@@ -52,6 +52,7 @@ else
 end
 local stepped_at = fields['stepped_at'] and number('stepped_at') or now
 local paused_until, fell_at = number('paused_until'), number('fell_at')
+local made_at = #found > 0 and number('made_at') or now
 
 -- Limits.
 local knew, falls = limits[1] > 0 or limits[2] > 0 or limits[3] > 0, false
@@ -104,7 +105,12 @@ local function charge(used)
     so_far[n] = so_far[n] + used[n]
   end
 end
-charge(arguments(16))
+local used = arguments(16)
+charge(used)
+-- Made anew, it knows of no turns that one before it gave: each process that held some then brings them with its word.
+if now - made_at < LIVES_S and not fields['waiting:' .. ARGV[2]] then
+  for n = 1, 3 do level[n] = level[n] - math.max(0, own[n] - math.max(0, used[n])) end
+end
 -- What was given back is not more than the server can have kept for us, what waits included.
 for n = 1, 3 do
   if limits[n] > 0 then level[n] = math.min(level[n], burst[n], kept[n] - unsent[n]) end
@@ -153,7 +159,8 @@ end
 local function exact(value) return string.format('%.6f', value) end
 local write = {
   'factor', exact(factor), 'stepped_at', exact(stepped_at), 'born_at', exact(born_at), 'at', exact(at),
-  'paused_until', exact(paused_until), 'fell_at', exact(fell_at), 'minute', minute, 'share', exact(share * factor * started),
+  'paused_until', exact(paused_until), 'fell_at', exact(fell_at), 'made_at', exact(made_at), 'minute', minute,
+  'share', exact(share * factor * started),
   'waiting:' .. ARGV[2], exact(own[1]) .. ' ' .. exact(own[2]) .. ' ' .. exact(own[3]),
 }
 for n, name in ipairs(names) do

@@ -190,6 +190,44 @@ async def test_without_redis_a_process_keeps_to_its_part_of_the_limits() -> None
     assert used(account) == Amounts(10, 1_000, 100)  # told when Redis is back
 
 
+@pytest.mark.parametrize("limits", [Amounts(requests=600), Amounts(input=60_000), Amounts(output=6_000)])
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_without_redis_calls_queue_up_behind_the_turns_that_it_gave(limits: Amounts, processes: int) -> None:
+    account = an_account()
+    queue = Amounts(-20 * ONE.requests, -20 * ONE.input, -20 * ONE.output)  # two seconds of each limit
+    given = [account.wait(ONE) for _ in range(20 // processes)]
+    tell(account, said(*(0.1 * processes * n for n in range(len(given))), level=queue, limits=limits))
+    tell(account, said(level=queue, limits=limits, processes=processes))
+    turn = account.wait(ONE)
+    word, asking = account.word(now())
+    account.go_alone(word, asking, now())
+    assert turn.due - now() == pytest.approx(2 + 0.1 * processes, abs=0.1)  # then one of its share of the limit
+
+
+async def test_without_redis_what_calls_use_beyond_what_they_held_is_waited_for() -> None:
+    account = an_account()
+    tell(account, said(level=NOTHING, limits=Amounts(output=6_000)))
+    account.go_alone(account.word(now())[0], [], now())
+    account.use(0, 0, 200)  # two seconds of the limit
+    turn = account.wait(ONE)
+    word, asking = account.word(now())
+    account.go_alone(word, asking, now())
+    assert turn.due - now() == pytest.approx(2.1, abs=0.1)
+    assert used(account) == Amounts(1, 100, 210)  # told when Redis is back
+
+
+async def test_after_a_long_time_without_redis_it_hears_of_no_more_than_a_burst_beyond_the_queue() -> None:
+    account = an_account()
+    tell(account, said(level=NOTHING, limits=Amounts(requests=6_000)))
+    for second in range(60):
+        for _ in range(100):
+            account.wait(ONE)
+        word, asking = account.word(now())
+        account.go_alone(word, asking, now() + second)
+    told = used(account)  # what came in meanwhile was used by calls that have gone
+    assert 100 <= told.requests <= 100 + 100 + 1
+
+
 async def test_what_was_given_back_in_a_lost_word_is_not_given_back_again() -> None:
     account = an_account()
     account.use(0, -500, 40)

@@ -25,7 +25,7 @@ from tasks.rules.limiting import (
     reserved,
     taught,
 )
-from workers.limiter.bucket import NOT_SAID, Buckets, Word, bucket_key
+from workers.limiter.bucket import NOT_SAID, Buckets, Memory, Word, bucket_key
 from workers.transport import Keys
 
 PACE = Pace()
@@ -151,3 +151,15 @@ def test_the_script_does_as_the_rules_say(
     for n in range(3):
         if bucket.limits[n]:
             assert said.level[n] == pytest.approx(bucket.level[n], abs=1 + CLOCK * rate[n], rel=0.02)
+
+
+def test_a_bucket_made_anew_stands_behind_the_turns_that_one_before_it_gave(client: Any) -> None:
+    buckets, name = Buckets(client, Keys(), WHOLE), next(names)
+    memory = Memory(Amounts(requests=600), 1.0, 600.0)
+    rate = 600 / 60 * WHOLE.share
+    for process in ("a", "b"):  # of each, the turns that the lost one gave, and those it gave itself since then
+        buckets.tell(Word(name, process, unsent=Amounts(requests=30), used=Amounts(requests=10), memory=memory))
+    said = buckets.tell(Word(name, "c"))
+    assert said.level.requests == pytest.approx(-60, abs=CLOCK * rate)
+    again = buckets.tell(Word(name, "a", unsent=Amounts(requests=30)))
+    assert again.level.requests == pytest.approx(-60, abs=CLOCK * rate)  # it is brought once
