@@ -18,6 +18,8 @@ from workers.transport import Keys
 
 NOT_SAID = Amounts(-1, -1, -1)
 MILLION = 1_000_000
+LIVES_S = 5.0
+"""A process that has not spoken for so long has gone."""
 
 
 def fingerprint(api_key: SecretStr, base_url: str | None) -> str:
@@ -97,7 +99,7 @@ class Buckets:
 
     def __init__(self, client: Any, keys: Keys, pace: Pace) -> None:  # noqa: ANN401 - redis-py's types lack scripts
         self._keys = keys
-        self._pace = (pace.credit_s, pace.share, pace.burst_s, pace.slow_start, pace.longest_wait_s)
+        self._pace = (pace.credit_s, pace.share, pace.burst_s, pace.slow_start, pace.longest_wait_s, LIVES_S)
         self._limit = client.register_script(resources.files(__package__).joinpath("limit.lua").read_text())
 
     def tell(self, word: Word) -> Said:

@@ -4,7 +4,7 @@
 --
 -- KEYS  bucket (hash), processes that use it (sorted set, by when they last spoke), index of buckets (sorted set)
 -- ARGV  bucket's name in the index, process, credit_s
---       share, burst_s, slow_start, longest_wait_s
+--       share, burst_s, slow_start, longest_wait_s, lives_s
 --       limits learned (3: requests, input, output per minute; 0 for none)
 --       what the process remembers of a bucket that Redis has lost (5: limits, factor, age in s; age < 0 for nothing)
 --       used without reservation (3, also negative), left as the server says (3, negative for not said)
@@ -15,10 +15,10 @@
 -- for each call the us it waits, or where that is too long -1 minus them, and nothing is held.
 local bucket, processes, index = KEYS[1], KEYS[2], KEYS[3]
 local credit_s, share, burst_s = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local slow_start, longest_wait_s = tonumber(ARGV[6]), tonumber(ARGV[7])
+local slow_start, longest_wait_s, lives_s = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local LEAST_FACTOR, STEP, STEP_EVERY_S, DOUBLES_EVERY_S, LITTLE_LEFT, FULL_S = 0.3, 0.01, 5, 60, 0.1, 1.1
 local FALL_EXPLAINS_S, FALL_EVERY_S = 10, 60
-local LIVES_S, KEPT_S = 5, 3600
+local KEPT_S = 3600
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local names = {'requests', 'input', 'output'}
@@ -30,7 +30,7 @@ local found = redis.call('HGETALL', bucket)
 for n = 1, #found, 2 do fields[found[n]] = found[n + 1] end
 local function number(name) return tonumber(fields[name]) or 0 end
 
-local own, unsent = arguments(24), arguments(24)
+local own, unsent = arguments(25), arguments(25)
 for field, value in pairs(fields) do
   if field:sub(1, 8) == 'waiting:' and field ~= 'waiting:' .. ARGV[2] then
     local n = 0
@@ -47,8 +47,8 @@ if #found > 0 then
   for n, name in ipairs(names) do limits[n], level[n] = number('limit:' .. name), number('level:' .. name) end
 else
   level = {0, 0, 0}
-  limits = arguments(11)
-  if tonumber(ARGV[15]) >= 0 then factor, born_at = tonumber(ARGV[14]), now - ARGV[15] end
+  limits = arguments(12)
+  if tonumber(ARGV[16]) >= 0 then factor, born_at = tonumber(ARGV[15]), now - ARGV[16] end
 end
 local stepped_at = fields['stepped_at'] and number('stepped_at') or now
 local paused_until, fell_at = number('paused_until'), number('fell_at')
@@ -56,7 +56,7 @@ local made_at = #found > 0 and number('made_at') or now
 
 -- Limits.
 local knew, falls = limits[1] > 0 or limits[2] > 0 or limits[3] > 0, false
-for n, learned in ipairs(arguments(8)) do
+for n, learned in ipairs(arguments(9)) do
   if learned > 0 and learned ~= limits[n] then
     if limits[n] == 0 then level[n] = 0 end
     falls = falls or learned < limits[n]
@@ -105,10 +105,10 @@ local function charge(used)
     so_far[n] = so_far[n] + used[n]
   end
 end
-local used = arguments(16)
+local used = arguments(17)
 charge(used)
 -- Made anew, it knows of no turns that one before it gave: each process that held some then brings them with its word.
-if now - made_at < LIVES_S and not fields['waiting:' .. ARGV[2]] then
+if now - made_at < lives_s and not fields['waiting:' .. ARGV[2]] then
   for n = 1, 3 do level[n] = level[n] - math.max(0, own[n] - math.max(0, used[n])) end
 end
 -- What was given back is not more than the server can have kept for us, what waits included.
@@ -117,10 +117,10 @@ for n = 1, 3 do
 end
 
 -- What the server says.
-for n, left in ipairs(arguments(19)) do
+for n, left in ipairs(arguments(20)) do
   if left >= 0 and left < LITTLE_LEFT * limits[n] then level[n] = math.min(level[n], left) end
 end
-local pause_s, cut = tonumber(ARGV[22]), tonumber(ARGV[23])
+local pause_s, cut = tonumber(ARGV[23]), tonumber(ARGV[24])
 if pause_s >= 0 then
   if now >= paused_until and now - fell_at >= FALL_EXPLAINS_S then
     factor = math.max(LEAST_FACTOR, factor * cut)
@@ -134,7 +134,7 @@ end
 
 -- Whose turn is when.
 local waits = {}
-for n = 27, #ARGV, 2 do
+for n = 28, #ARGV, 2 do
   local asked = {1, tonumber(ARGV[n]), tonumber(ARGV[n + 1])}
   local missing_s = 0
   for d = 1, 3 do
@@ -175,7 +175,7 @@ redis.call('ZADD', index, now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', index, '-inf', now - KEPT_S)
 redis.call('ZADD', processes, now, ARGV[2])
 redis.call('EXPIRE', processes, KEPT_S)
-for _, gone in ipairs(redis.call('ZRANGE', processes, '-inf', now - LIVES_S, 'BYSCORE')) do
+for _, gone in ipairs(redis.call('ZRANGE', processes, '-inf', now - lives_s, 'BYSCORE')) do
   redis.call('ZREM', processes, gone)
   redis.call('HDEL', bucket, 'waiting:' .. gone)
 end

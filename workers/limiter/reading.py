@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.rules.limiting import Amounts
-from workers.limiter.bucket import bucket_key, index_key, processes_key
+from workers.limiter.bucket import LIVES_S, bucket_key, index_key, processes_key
 from workers.transport import Keys
 
 KINDS = ("requests", "input", "output")
-LIVES_S = 5
 WAITING = "waiting:"
 
 

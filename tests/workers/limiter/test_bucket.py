@@ -25,7 +25,8 @@ from tasks.rules.limiting import (
     reserved,
     taught,
 )
-from workers.limiter.bucket import NOT_SAID, Buckets, Memory, Word, bucket_key
+from workers.limiter.bucket import LIVES_S, NOT_SAID, Buckets, Memory, Word, bucket_key, processes_key
+from workers.limiter.reading import read_limits
 from workers.transport import Keys
 
 PACE = Pace()
@@ -163,3 +164,14 @@ def test_a_bucket_made_anew_stands_behind_the_turns_that_one_before_it_gave(clie
     assert said.level.requests == pytest.approx(-60, abs=CLOCK * rate)
     again = buckets.tell(Word(name, "a", unsent=Amounts(requests=30)))
     assert again.level.requests == pytest.approx(-60, abs=CLOCK * rate)  # it is brought once
+
+
+@pytest.mark.parametrize("ago_s", [LIVES_S - 2, LIVES_S + 0.1])
+def test_the_script_and_those_who_look_agree_who_has_gone(client: Any, ago_s: float) -> None:
+    buckets, name = Buckets(client, Keys(), WHOLE), next(names)
+    for process in ("a", "b"):
+        buckets.tell(Word(name, process, unsent=Amounts(requests=3)))
+    client.zadd(processes_key(Keys(), name), {"a": server_now(client) - ago_s})
+    read = next(status for status in read_limits(client) if status.limit_class == name.removeprefix("key:"))
+    assert read.processes == buckets.tell(Word(name, "b")).processes == (2 if ago_s < LIVES_S else 1)
+    assert read.waiting == 3 * read.processes
