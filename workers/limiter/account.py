@@ -168,6 +168,7 @@ class Account:
             self._process,
             unsent=self._turns.unsent,
             learned=self._learned,
+            ceiling=NOT_SAID if self._said else self._ceiling,
             memory=self._memory(now),
             used=_sum(self._used, self._lost),
             remaining=self._remaining,

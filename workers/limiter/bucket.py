@@ -63,6 +63,8 @@ class Word:
     """Held here by calls whose turn has not come."""
     learned: Amounts = NOTHING
     """Limits as the server last named them; 0 where it did not."""
+    ceiling: Amounts = NOT_SAID
+    """Limits that we set ourselves, 0 where we set none."""
     memory: Memory = Memory()
     used: Amounts = NOTHING
     """Without having been reserved; negative where less was used than reserved."""
@@ -112,6 +114,7 @@ class Buckets:
                 word.process,
                 *self._pace,
                 *word.learned,
+                *word.ceiling,
                 *word.memory.limits,
                 word.memory.factor,
                 word.memory.age_s,

@@ -6,6 +6,7 @@
 -- ARGV  bucket's name in the index, process, credit_s
 --       share, burst_s, slow_start, longest_wait_s, lives_s
 --       limits learned (3: requests, input, output per minute; 0 for none)
+--       ceilings of our own (3, 0 for none, negative for not said: each process says them once)
 --       what the process remembers of a bucket that Redis has lost (5: limits, factor, age in s; age < 0 for nothing)
 --       used without reservation (3, also negative), left as the server says (3, negative for not said)
 --       seconds to pause (negative for none), what the pause leaves of the rate
@@ -30,7 +31,7 @@ local found = redis.call('HGETALL', bucket)
 for n = 1, #found, 2 do fields[found[n]] = found[n + 1] end
 local function number(name) return tonumber(fields[name]) or 0 end
 
-local own, unsent = arguments(25), arguments(25)
+local own, unsent = arguments(28), arguments(28)
 for field, value in pairs(fields) do
   if field:sub(1, 8) == 'waiting:' and field ~= 'waiting:' .. ARGV[2] then
     local n = 0
@@ -47,21 +48,32 @@ if #found > 0 then
   for n, name in ipairs(names) do limits[n], level[n] = number('limit:' .. name), number('level:' .. name) end
 else
   level = {0, 0, 0}
-  limits = arguments(12)
-  if tonumber(ARGV[16]) >= 0 then factor, born_at = tonumber(ARGV[15]), now - ARGV[16] end
+  limits = arguments(15)
+  if tonumber(ARGV[19]) >= 0 then factor, born_at = tonumber(ARGV[18]), now - ARGV[19] end
 end
 local stepped_at = fields['stepped_at'] and number('stepped_at') or now
 local paused_until, fell_at = number('paused_until'), number('fell_at')
 local made_at = #found > 0 and number('made_at') or now
 
--- Limits.
-local knew, falls = limits[1] > 0 or limits[2] > 0 or limits[3] > 0, false
+-- Limits. The newest word of a ceiling counts; of a limit that merely was the old one nobody knows how high it is.
+local knew, falls, ceilings = limits[1] > 0 or limits[2] > 0 or limits[3] > 0, false, arguments(12)
+local function set_limit(n, limit)
+  if limits[n] == 0 then level[n] = 0 end
+  if not knew then born_at = now end
+  limits[n] = limit
+end
+for n, ceiling in ipairs(ceilings) do
+  local old = number('ceiling:' .. names[n])
+  if ceiling < 0 then ceilings[n] = old end
+  if ceilings[n] ~= old and #found > 0 then
+    if limits[n] == 0 or limits[n] == old then set_limit(n, ceilings[n])
+    elseif ceilings[n] > 0 then limits[n] = math.min(limits[n], ceilings[n]) end
+  end
+end
 for n, learned in ipairs(arguments(9)) do
   if learned > 0 and learned ~= limits[n] then
-    if limits[n] == 0 then level[n] = 0 end
     falls = falls or learned < limits[n]
-    if not knew then born_at = now end
-    limits[n] = learned
+    set_limit(n, learned)
   end
 end
 
@@ -105,7 +117,7 @@ local function charge(used)
     so_far[n] = so_far[n] + used[n]
   end
 end
-local used = arguments(17)
+local used = arguments(20)
 charge(used)
 -- Made anew, it knows of no turns that one before it gave: each process that held some then brings them with its word.
 if now - made_at < lives_s and not fields['waiting:' .. ARGV[2]] then
@@ -117,10 +129,10 @@ for n = 1, 3 do
 end
 
 -- What the server says.
-for n, left in ipairs(arguments(20)) do
+for n, left in ipairs(arguments(23)) do
   if left >= 0 and left < LITTLE_LEFT * limits[n] then level[n] = math.min(level[n], left) end
 end
-local pause_s, cut = tonumber(ARGV[23]), tonumber(ARGV[24])
+local pause_s, cut = tonumber(ARGV[26]), tonumber(ARGV[27])
 if pause_s >= 0 then
   if now >= paused_until and now - fell_at >= FALL_EXPLAINS_S then
     factor = math.max(LEAST_FACTOR, factor * cut)
@@ -134,7 +146,7 @@ end
 
 -- Whose turn is when.
 local waits = {}
-for n = 28, #ARGV, 2 do
+for n = 31, #ARGV, 2 do
   local asked = {1, tonumber(ARGV[n]), tonumber(ARGV[n + 1])}
   local missing_s = 0
   for d = 1, 3 do
@@ -164,7 +176,7 @@ local write = {
   'waiting:' .. ARGV[2], exact(own[1]) .. ' ' .. exact(own[2]) .. ' ' .. exact(own[3]),
 }
 for n, name in ipairs(names) do
-  for field, value in pairs({limit = limits, level = level, now = so_far, before = before}) do
+  for field, value in pairs({limit = limits, ceiling = ceilings, level = level, now = so_far, before = before}) do
     write[#write + 1] = field .. ':' .. name
     write[#write + 1] = exact(value[n])
   end

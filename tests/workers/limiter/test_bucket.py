@@ -175,3 +175,28 @@ def test_the_script_and_those_who_look_agree_who_has_gone(client: Any, ago_s: fl
     read = next(status for status in read_limits(client) if status.limit_class == name.removeprefix("key:"))
     assert read.processes == buckets.tell(Word(name, "b")).processes == (2 if ago_s < LIVES_S else 1)
     assert read.waiting == 3 * read.processes
+
+
+@pytest.mark.parametrize(
+    ("server", "old", "new", "then"),
+    [
+        (0, 600, 60, 60),
+        (0, 60, 600, 600),
+        (0, 60, 0, 0),  # not known again: the next response may say
+        (300, 600, 60, 60),
+        (300, 60, 600, 600),  # until a response says what the server lets through
+        (300, 600, 900, 300),
+        (300, 600, 0, 300),
+        (300, 0, 60, 60),
+    ],
+)
+def test_the_newest_ceiling_counts_for_a_bucket_in_use(client: Any, server: int, old: int, new: int, then: int) -> None:
+    buckets, name = Buckets(client, Keys(), WHOLE), next(names)
+    learned = min(server, old) if old else server
+    buckets.tell(Word(name, "a", ceiling=Amounts(old), memory=Memory(Amounts(old), 1.0, 0.0)))
+    buckets.tell(Word(name, "a", learned=Amounts(learned)))
+    assert (
+        buckets.tell(Word(name, "b", ceiling=Amounts(new), memory=Memory(Amounts(new), 1.0, 0.0))).limits.requests
+        == then
+    )
+    assert buckets.tell(Word(name, "b")).limits.requests == then

@@ -205,6 +205,17 @@ async def test_several_processes_without_redis_keep_to_one_limit(fleet: Fleet, v
     assert turns[-1] - began < 100 / rate + 2  # the limit is used though nobody gives turns
 
 
+async def test_a_ceiling_that_was_changed_counts_for_a_worker_that_starts_anew(fleet: Fleet) -> None:
+    async with fleet.limiter("a", 600, WHOLE) as first:
+        await spend(first, 1, "a")
+        async with fleet.limiter("b", 60, WHOLE):
+            assert fleet.status().limits.requests == 60
+            await spend(first, 1, "b")
+            assert fleet.status().limits.requests == 60
+    async with fleet.limiter("c", 1200, WHOLE):
+        assert fleet.status().limits.requests == 1200
+
+
 def redis_emptied(valkey: ValkeyServer) -> None:
     valkey.start()
     with redis.Redis.from_url(valkey.url) as client:
