@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"resumed: {', '.join(resumed)}" if resumed else "nothing to resume: no such lane is paused")
         else:
             with open_database(settings.ledger_url) as database:
-                lines = read_lanes(client, database, catalogue, settings.owner_timeout_s)
+                lines = read_lanes(client, database, catalogue, settings.owner_timeout_s, settings.time_zone)
             _show(lines, as_json=args.json)
     return 0
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy import insert, update
 
 from config.settings import load_settings
 from scripts.commands.lanes import _use
-from scripts.commands.shared.backlog import Limit, _seconds_left
+from scripts.commands.shared.backlog import Limit, Typical, _seconds_left
 from scripts.commands.shared.lanes import PauseNotes, tell
 from scripts.stack.valkey import ValkeyServer
 from tasks.rules.feeding import HEAD
-from tasks.rules.limiting import Amounts
-from tests.scripts.commands.conftest import Docmill
-from workers.transport import Pause, Pauses
+from tasks.rules.limiting import Amounts, Pace
+from tests.scripts.commands.conftest import Docmill, Past
+from tests.values import HAIKU
+from workers.ledger import Database, open_database
+from workers.ledger.tables import budget_use, calls, workers
+from workers.limiter.bucket import Buckets, Word
+from workers.transport import Keys, Pause, Pauses
 
 QUEUES = ["docmill.low", "docmill.medium", "docmill.high", "docmill.suspect"]
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -117,19 +124,79 @@ def test_a_lane_tells_what_waits_and_how_long_it_takes(docmill: Docmill, home: P
     assert "in line for the broker" in docmill("doctor").out
 
 
+HALF = Limit(Amounts(requests=100), Amounts(), 0.5)
+GENEROUS = Limit(Amounts(1_000_000, 1_000_000_000, 1_000_000_000), Amounts(), 0.95)
+LIKE = Typical(call_s=1.0, used=Amounts(1, 1_000, 50))
+
+
 @pytest.mark.parametrize(
-    ("limit", "lately", "left"),
+    ("limit", "lately", "typical", "left"),
     [
-        (None, (60, 60.0), 200.0),
-        (None, None, None),
-        (Limit(Amounts(requests=100), Amounts(), 0.5), None, 240.0),
-        (Limit(Amounts(requests=100), Amounts(), 0.5), (20, 10.0), 100.0),
+        (None, (60, 60.0), None, 200.0),
+        (None, None, None, None),
+        (HALF, None, LIKE, 240.0),
+        (HALF, (20, 10.0), LIKE, 100.0),
+        (HALF, None, None, None),  # how long a call takes, nobody knows
+        (GENEROUS, None, LIKE, 4.0),  # 50 slots
+        (GENEROUS, None, replace(LIKE, call_s=30.0), 120.0),
+        (None, None, LIKE, 4.0),
+        (replace(GENEROUS, limit=Amounts(1_000_000, 60_000, 1_000_000)), None, LIKE, 200 / 0.95),
+        (replace(GENEROUS, limit=Amounts(1_000_000, 0, 1_000)), None, LIKE, 600 / 0.95),
     ],
 )
-def test_the_time_left_is_by_what_was_sent_lately_or_by_the_limit(
-    limit: Limit | None, lately: tuple[int, float] | None, left: float | None
+def test_the_time_left_is_by_what_was_sent_lately_or_by_slots_and_limits(
+    limit: Limit | None, lately: tuple[int, float] | None, typical: Typical | None, left: float | None
 ) -> None:
-    assert _seconds_left(200, lately, limit) == left
+    assert _seconds_left(200, lately, 50, typical, limit) == (left if left is None else pytest.approx(left))
+
+
+def test_without_workers_nobody_can_tell_the_time_left() -> None:
+    assert _seconds_left(200, None, 0, LIKE, GENEROUS) is None
+
+
+@pytest.fixture
+def idle(home: Path, past: Past, valkey: ValkeyServer) -> Iterator[Database]:
+    """A worker, generous limits, and calls that took 5 s: the last of them ten minutes ago."""
+    Buckets(redis.Redis.from_url(valkey.url), Keys(), Pace()).tell(
+        Word(f"key:{HAIKU}", "w", learned=Amounts(1_000_000, 1_000_000_000, 1_000_000_000))
+    )
+    with open_database(load_settings().ledger_url) as database:
+        now = database.now()
+        ended = now - timedelta(minutes=10)
+        sent = update(calls).values(characters=100, sent_at=ended - timedelta(seconds=5), finished_at=ended)
+        worker = {"id": "w", "host": "here", "pid": 1, "started_at": now, "seen_at": now}
+        database.write(lambda connection: (connection.execute(sent), connection.execute(insert(workers), worker)))
+        yield database
+
+
+def low_left(docmill: Docmill) -> float | None:
+    left: dict[str, float | None] = {line["lane"]: line["seconds_left"] for line in docmill("lanes", "--json").json}
+    return left["docmill.low"]
+
+
+def test_before_anything_is_sent_the_time_left_is_by_slots_and_past_calls(docmill: Docmill, idle: Database) -> None:
+    assert low_left(docmill) == pytest.approx(5 / 200)  # one job, and the slots of one worker
+
+
+def test_nobody_can_tell_how_long_jobs_take_that_wait_for_money(
+    docmill: Docmill, idle: Database, past: Past, tmp_path: Path
+) -> None:
+    docmill("budget", "set", "submission", past.older, "--hard", "0.001")
+    spent = update(budget_use).values(refused_at=idle.now(), spent_nanousd=1_000_000)
+    idle.write(lambda connection: connection.execute(spent))
+    assert low_left(docmill) is None
+    assert "?" in docmill("lanes").out
+    idle.write(lambda connection: connection.execute(update(calls).values(sent_at=idle.now())))
+    assert low_left(docmill) is None  # others go on, but it is first in line
+    docmill("budget", "set", "submission", past.older, "--hard", "50")
+    assert low_left(docmill) is not None
+
+
+def test_nobody_can_tell_how_long_jobs_take_while_the_day_is_spent(docmill: Docmill, idle: Database) -> None:
+    docmill("budget", "set", "day", "--hard", "0.001")
+    spent = update(budget_use).values(refused_at=idle.now(), spent_nanousd=1_000_000)
+    idle.write(lambda connection: connection.execute(spent))
+    assert low_left(docmill) is None
 
 
 def test_the_limit_that_is_used_most_is_told() -> None:
