@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from config.files import first_problem, read_toml
 
@@ -27,6 +27,14 @@ HOUR_S = 3600
 Rate = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 """Dollars per million tokens, to the nano-dollar."""
 Factor = Annotated[Decimal, Field(ge=0)]
+
+
+def _zoned(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_zoned)]
+"""With a time zone: UTC where none is said. A date is its midnight."""
 
 
 class Price(BaseModel):
@@ -82,8 +90,8 @@ class Override(Price):
 
     models: str = Field(min_length=1)
     """Glob over model ids."""
-    valid_from: datetime = datetime.min.replace(tzinfo=UTC)
-    valid_until: datetime = datetime.max.replace(tzinfo=UTC)
+    valid_from: Moment = datetime.min.replace(tzinfo=UTC)
+    valid_until: Moment = datetime.max.replace(tzinfo=UTC)
     """First moment it no longer holds."""
 
     def fits(self, model: str, at: datetime) -> bool:

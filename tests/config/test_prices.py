@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -96,3 +96,34 @@ def test_a_rate_finer_than_a_nano_dollar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text('[[price]]\nmodels = "x"\ninput = "0.0000000001"')
     with pytest.raises(BadConfig, match=r"prices\.toml: price\.0\.input"):
         load_prices(tmp_path)
+
+
+CHANGED = """
+[[price]]
+models = "claude-haiku-*"
+valid_until = {until}
+input = "0.5"
+output = "2.5"
+cache_write_5m = "0.6"
+cache_write_1h = "1"
+cache_read = "0.05"
+
+[[price]]
+models = "claude-haiku-*"
+valid_from = {begin}
+input = "0.7"
+output = "3.5"
+cache_write_5m = "0.8"
+cache_write_1h = "1.4"
+cache_read = "0.07"
+"""
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-11-22", "2026-11-22T00:00:00", '"2026-11-22T00:00:00"', "2026-11-22T05:30:00+05:30"]
+)
+def test_a_date_or_a_time_without_a_zone_is_in_utc(tmp_path: Path, said: str) -> None:
+    (tmp_path / "prices.toml").write_text(CHANGED.format(until=said, begin=said))
+    book = load_prices(tmp_path)
+    assert book.price(HAIKU, NOW - timedelta(hours=1)).output == Decimal("2.5")
+    assert book.price(HAIKU, NOW).output == Decimal("3.5")
