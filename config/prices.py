@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -109,21 +110,22 @@ class OverridesFile(BaseModel):
 
 
 class PriceBook:
-    """Prices by model and moment. Looking one up again within the hour costs a dictionary access."""
+    """Prices by model and moment. Looking one up again within the hour costs little more than a dictionary access."""
 
     def __init__(self, files: tuple[OverridesFile, ...] = ()) -> None:
         self._entries = tuple(
             entry.model_copy(update={"version": file.version}) for file in files for entry in file.price
         )
-        self._known: dict[tuple[str, int], Price] = {}
+        self._changes = sorted(moment for entry in self._entries for moment in (entry.valid_from, entry.valid_until))
+        self._known: dict[tuple[str, int, int], Price] = {}
 
     def price(self, model: str, at: datetime) -> Price:
         """The price of `model` at the moment `at` (with time zone). Raises `UnknownPrice`."""
-        hour = int(at.timestamp() // HOUR_S)  # published prices change on the hour
-        found = self._known.get((model, hour))
+        # Published prices change on the hour, ours at any moment: between those one look-up holds for all.
+        key = model, int(at.timestamp() // HOUR_S), bisect_right(self._changes, at)
+        found = self._known.get(key)
         if found is None:
-            moment = datetime.fromtimestamp(hour * HOUR_S, UTC)
-            found = self._known[model, hour] = self._look_up(model, moment)
+            found = self._known[key] = self._look_up(model, at)
         return found
 
     def _look_up(self, model: str, at: datetime) -> Price:

@@ -127,3 +127,12 @@ def test_a_date_or_a_time_without_a_zone_is_in_utc(tmp_path: Path, said: str) ->
     book = load_prices(tmp_path)
     assert book.price(HAIKU, NOW - timedelta(hours=1)).output == Decimal("2.5")
     assert book.price(HAIKU, NOW).output == Decimal("3.5")
+
+
+def test_a_price_holds_from_its_very_moment(tmp_path: Path) -> None:
+    midnight_in_delhi = datetime(2026, 11, 21, 18, 30, tzinfo=UTC)
+    said = "2026-11-22T00:00:00+05:30"
+    (tmp_path / "prices.toml").write_text(CHANGED.format(until=said, begin=said))
+    book = load_prices(tmp_path)
+    for moment in (midnight_in_delhi, midnight_in_delhi - timedelta(microseconds=1)) * 2:
+        assert book.price(HAIKU, moment).output == Decimal("3.5" if moment == midnight_in_delhi else "2.5")
