@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     `ops=mailto://user:password@example.org?to=ops@example.org chat=slack://...`. The log is one of its own accord."""
 
     alert_webhook_url: SecretStr = SecretStr("")
-    """Where alerts are posted as JSON, signed: see `workers.alerts.webhook`."""
+    """Where alerts are posted as JSON, signed: see `workers.alerts.webhook`. May hold `user:password@`."""
 
     alert_webhook_secret: SecretStr = SecretStr("")
     """What the webhook's receiver checks the signature by."""

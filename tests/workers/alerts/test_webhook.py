@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,6 +33,21 @@ def test_the_receiver_can_verify_who_wrote_it_and_when(endpoint: Endpoint) -> No
     assert (said["id"], said["kind"], said["detail"]) == ("alert-1", "budget.soft", {"percent": 83})
     assert "Next: docmill costs" in said["body"]
     assert SECRET not in str(headers) + body.decode()
+
+
+def test_a_user_in_the_address_is_told_to_the_receiver_and_not_to_the_resolver(endpoint: Endpoint) -> None:
+    Webhook(endpoint.url.replace("http://", "http://anna:p%40ss:w%C3%B6rd@"), SECRET).send(a_delivery())
+    Webhook(endpoint.url.replace("http://", "http://anna@"), SECRET).send(a_delivery())
+    Webhook(endpoint.url, SECRET).send(a_delivery())
+    said = [headers.get("Authorization", "") for headers, _ in endpoint.requests]
+    assert [base64.b64decode(each.removeprefix("Basic ")).decode() for each in said] == ["anna:p@ss:wörd", "anna:", ""]
+    assert {headers["Host"] for headers, _ in endpoint.requests} == {urlsplit(endpoint.url).netloc}
+
+
+def test_a_host_that_is_not_found_is_told_in_words() -> None:
+    nowhere = "[fe80::1%25nowhere]"  # on an interface that is not there: no resolver has to be asked
+    with pytest.raises(Undelivered, match=r"^host not found$"):
+        Webhook(f"http://user:hunter2@{nowhere}/hunter2", SECRET).send(a_delivery())
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 404, 500, 503])
@@ -61,6 +78,11 @@ def test_silence_and_a_closed_door_are_told_without_the_address(endpoint: Endpoi
         ("https://user:hunter2@example.org/x", "", "DOCMILL_ALERT_WEBHOOK_SECRET"),
         ("file:///etc/hunter2", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
         ("hunter2", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
+        ("http://[::1", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
+        ("http://[hunter2]/", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
+        ("https://example.org:hunter2/", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
+        ("https://example.org:65536/", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
+        ("https://user:hunt/er2@example.org/", "s", "DOCMILL_ALERT_WEBHOOK_URL"),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_name_and_never_by_its_value(url: str, secret: str, said: str) -> None:
