@@ -28,6 +28,8 @@ from tasks.model.call import Usage
 
 NANO = Decimal(1_000_000_000)
 CENTS_PER_DOLLAR = 100
+BEYOND_ANY_BILL = 10**18
+"""No bill has so many tokens, dollars or nano-dollars in a row; arithmetic with any number would have no end."""
 
 
 class Unreadable(ValueError):
@@ -98,7 +100,10 @@ def read_bill(text: str) -> list[BillLine]:
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise Unreadable("it is empty")
-    rows = list(_json_rows(text)) if text.lstrip()[0] in "[{" else list(_csv_rows(text))
+    try:
+        rows = list(_json_rows(text)) if text.lstrip()[0] in "[{" else list(_csv_rows(text))
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
     lines = [line for number, row in enumerate(rows, 1) if (line := _line(row, number)) is not None]
     if rows and not lines and not any(row.get("charged") is False for row in rows):
         raise Unreadable("no row in it has a day, a model, and tokens or a cost: group the API's reports by model")
@@ -109,10 +114,10 @@ def _csv_rows(text: str) -> Iterator[Mapping[str, Any]]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    names = {_name(name) for name in reader.fieldnames or ()}
-    if names.isdisjoint(DAY) or names.isdisjoint(MODEL):
-        raise Unreadable("it is neither JSON nor CSV whose header names a day and a model")
     try:
+        names = {_name(name) for name in reader.fieldnames or ()}
+        if names.isdisjoint(DAY) or names.isdisjoint(MODEL):
+            raise Unreadable("it is neither JSON nor CSV whose header names a day and a model")
         for row in reader:
             yield {_name(key): value for key, value in row.items() if key is not None}
     except csv.Error as error:
@@ -122,11 +127,11 @@ def _csv_rows(text: str) -> Iterator[Mapping[str, Any]]:
 def _json_rows(text: str) -> Iterator[Mapping[str, Any]]:
     try:
         pages = [json.loads(text)]
-    except json.JSONDecodeError as whole:
+    except ValueError as whole:  # no JSON, or an integer of more digits than Python reads
         try:
             pages = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError:
-            raise Unreadable(f"line {whole.lineno}: it is no JSON: {whole.msg}") from None
+        except ValueError:
+            raise Unreadable(f"it is no JSON: {whole}") from None
     last = pages[0][-1] if isinstance(pages[0], list) and pages[0] else pages[-1]
     if isinstance(last, Mapping) and last.get("has_more") is True:
         raise Unreadable("it ends with has_more: fetch the other pages too, and put them all into one JSON list")
@@ -187,24 +192,32 @@ def _cost(row: Mapping[str, Any]) -> tuple[int | None, int]:
     """Nano-dollars, and what they may be off by rounding."""
     exact = _found(row, NANOUSD)
     if exact is not None:
-        return int(exact), 0
+        return int(_number(exact)), 0
     usd, cents = _found(row, COST), _found(row, CENTS)
     if usd is None and cents is None:
         return None, 0
-    amount = Decimal(str(cents if usd is None else usd).strip().lstrip("$").replace(",", ""))
+    amount = _number(str(cents if usd is None else usd).strip().lstrip("$"))
     unit = NANO if usd is not None else NANO / CENTS_PER_DOLLAR
     exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int):
-        raise InvalidOperation
-    return int((amount * unit).to_integral_value()), int(unit * Decimal(1).scaleb(exponent) / 2)
+    assert isinstance(exponent, int)  # noqa: S101 - `_number` lets no infinity through
+    last_digit = Decimal(1).scaleb(min(exponent, 0))  # 1e3 is a way to write 1000, not to round it
+    return int((amount * unit).to_integral_value()), int(unit * last_digit / 2)
 
 
 def _found(row: Mapping[str, Any], names: Iterable[str]) -> Any:  # noqa: ANN401 - whatever the export has there
     return next((row[name] for name in names if row.get(name) not in {None, ""}), None)
 
 
+def _number(value: object) -> Decimal:
+    """Raises `InvalidOperation` for what is no number, `ValueError` for one that no bill has."""
+    number = Decimal(str(value).replace(",", "").strip())
+    if not -BEYOND_ANY_BILL < number < BEYOND_ANY_BILL:
+        raise ValueError(value)
+    return number
+
+
 def _count(value: object) -> int:
-    count = Decimal(str(value).replace(",", "").strip())
+    count = _number(value)
     if count < 0 or count != count.to_integral_value():
         raise ValueError(value)
     return int(count)

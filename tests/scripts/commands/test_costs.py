@@ -184,7 +184,15 @@ def test_a_file_that_cannot_be_read_is_told_in_a_line(
     assert str(export) in said.err
 
 
-@pytest.mark.parametrize("words", [["--since", "yesterday"], ["reconcile", "x", "--tolerance", "-1"], ["--by", "mood"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--since", "yesterday"],
+        ["reconcile", "x", "--tolerance", "-1"],
+        ["reconcile", "x", "--tolerance", "1e999999999"],
+        ["--by", "mood"],
+    ],
+)
 def test_wrong_usage_is_told(docmill: Docmill, home: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit):
         docmill("costs", *words)

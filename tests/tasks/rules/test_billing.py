@@ -77,6 +77,7 @@ REFUSED = {**SIMULATED, "request_id": "req_sim2", "nanousd": 0, "charged": False
 SIMULATED_LINE = BillLine(
     "2026-11-22", "claude-haiku-4-5-20251001", Usage(7, 1, 2, 3, 4), cost_nanousd=31_650, request_id="req_sim1"
 )
+COLUMNS = "cost", "amount", "nanousd", "output_tokens"
 OPUS = BillLine("2026-11-22", "claude-opus-5-5", Usage(1500, 500, 1000, 200, 500))
 
 
@@ -137,12 +138,28 @@ def test_what_an_export_says(text: str, lines: list[BillLine]) -> None:
         ("date,model,cost\n2026-11-22,claude,1\n22.11.2026,claude,1\n", "row 2"),
         ("date,model,output_tokens\n2026-11-22,claude,-1\n", "row 1"),
         ("date,model,cost\n2026-11-22,claude,NaN\n", "row 1"),
+        ("date,model,cost\n2026-11-22,claude,1e400000000\n", "row 1"),
+        ("date,model,cost\n2026-11-22,claude,1e900000\n", "row 1"),
+        ("date,model,output_tokens\n2026-11-22,claude,1e900000\n", "row 1"),
+        ("date,model,nanousd\n2026-11-22,claude,-1e19\n", "row 1"),
+        ('{"date": "2026-11-22", "model": "claude", "nanousd": ' + "1" * 5_000 + "}", "no JSON.*digits"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"usage":' * 100_000 + "1" + "}" * 100_000, "nested too deeply"),
+        ("x" * 200_000, "field larger"),
     ],
 )
 def test_a_file_that_is_no_export_is_told_in_a_line(text: str, why: str) -> None:
     with pytest.raises(Unreadable, match=why) as told:
         read_bill(text)
     assert "\n" not in str(told.value)
+
+
+@given(st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{0,4})?e[+-]?[0-9]{1,10}", fullmatch=True), st.sampled_from(COLUMNS))
+def test_a_number_is_read_or_told_however_large_or_small_it_is(number: str, column: str) -> None:
+    with suppress(Unreadable):
+        (line,) = read_bill(f"date,model,{column}\n2026-11-22,claude,{number}\n")
+        assert max(line.cost_nanousd or 0, line.rounding_nanousd) < 10**30
 
 
 @given(

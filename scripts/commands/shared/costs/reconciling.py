@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 from scripts.commands.shared import terminal
 from scripts.commands.shared.figures import counted, exact_dollars
 from scripts.commands.shared.mistakes import Mistake
-from scripts.commands.shared.options import add_json
+from scripts.commands.shared.options import add_json, money
 from tasks.rules.billing import BillLine, Unreadable, read_bill
-from tasks.rules.pricing import NANO, dollars
+from tasks.rules.pricing import dollars
 from tasks.rules.reconciling import Comparison, Requests, compare, compare_requests
 from workers.ledger import Database
 from workers.ledger.billing import answered_calls, booked
@@ -41,7 +40,7 @@ def configure(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type to 
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="CSV or JSON export")
     parser.add_argument(
         "--tolerance",
-        type=_nanousd,
+        type=money,
         default=0,
         metavar="USD",
         help="dollars that a day and model may differ by, on top of the export's own rounding (default: 0)",
@@ -202,13 +201,3 @@ def _fields(compared: Sequence[Comparison], requests: Requests | None) -> dict[s
             "unbilled_nanousd": sum(call.cost_nanousd or 0 for call in requests.unbilled),
         },
     }
-
-
-def _nanousd(text: str) -> int:
-    try:
-        amount = Decimal(text)
-        if amount >= 0:
-            return int(amount * NANO)
-    except (InvalidOperation, OverflowError, ValueError):
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars: write 0.01")
