@@ -196,7 +196,7 @@ def _cost(row: Mapping[str, Any]) -> tuple[int | None, int]:
     usd, cents = _found(row, COST), _found(row, CENTS)
     if usd is None and cents is None:
         return None, 0
-    amount = _number(str(cents if usd is None else usd).strip().lstrip("$"))
+    amount = _number(str(cents if usd is None else usd).replace("$", "", 1))  # a credit is -$0.50
     unit = NANO if usd is not None else NANO / CENTS_PER_DOLLAR
     exponent = amount.as_tuple().exponent
     assert isinstance(exponent, int)  # noqa: S101 - `_number` lets no infinity through

@@ -70,6 +70,6 @@ def estimate_nanousd(characters: int, max_tokens: int, price: Price) -> int:
 
 def dollars(nanousd: int) -> str:
     """The amount for a person: `$0.000123`, six digits, or as many as it takes to tell it from zero."""
-    exact = Decimal(nanousd) / NANO
-    digits = 6 if nanousd == 0 or abs(exact) >= Decimal("0.000001") else 9
-    return f"${exact:,.{digits}f}"
+    exact = Decimal(abs(nanousd)) / NANO
+    digits = 6 if nanousd == 0 or exact >= Decimal("0.000001") else 9
+    return f"{'-' if nanousd < 0 else ''}${exact:,.{digits}f}"

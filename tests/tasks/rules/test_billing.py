@@ -113,6 +113,10 @@ OPUS = BillLine("2026-11-22", "claude-opus-5-5", Usage(1500, 500, 1000, 200, 500
             "date;model;cost\n2026-11-22T23:30:00-02:00;claude-sonnet-5-5;$1.5\n",
             [BillLine("2026-11-23", "claude-sonnet-5-5", None, 1_500_000_000, 50_000_000)],
         ),
+        (  # a credit, as it may be written
+            "date,model,cost\n" + "".join(f"2026-11-22,claude,{said}\n" for said in ("-$0.50", "$-0.50", "-0.50")),
+            [BillLine("2026-11-22", "claude", None, -500_000_000, 5_000_000)] * 3,
+        ),
     ],
 )
 def test_what_an_export_says(text: str, lines: list[BillLine]) -> None:

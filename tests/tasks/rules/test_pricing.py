@@ -105,7 +105,13 @@ def test_an_estimate_covers_the_longest_answer(characters: int, max_tokens: int)
 
 @pytest.mark.parametrize(
     ("nanousd", "text"),
-    [(0, "$0.000000"), (1, "$0.000000001"), (1_234_567, "$0.001235"), (1_234_567_890_123, "$1,234.567890")],
+    [
+        (0, "$0.000000"),
+        (1, "$0.000000001"),
+        (1_234_567, "$0.001235"),
+        (1_234_567_890_123, "$1,234.567890"),
+        (-500_000_000, "-$0.500000"),
+    ],
 )
 def test_dollars_for_a_person(nanousd: int, text: str) -> None:
     assert dollars(nanousd) == text

@@ -118,7 +118,7 @@ def _print(compared: Sequence[Comparison]) -> None:
 def _signed(nanousd: int | None) -> str:
     if nanousd is None:
         return "not told"
-    return f"{'-' if nanousd < 0 else '+'}{dollars(abs(nanousd))}" if nanousd else "0"
+    return f"{'+' if nanousd > 0 else ''}{dollars(nanousd)}" if nanousd else "0"
 
 
 def _tell_requests(requests: Requests | None) -> None:
