@@ -54,20 +54,28 @@ class Comparison:
         return None if self.billed_nanousd is None else self.billed_nanousd - self.booked.cost_nanousd
 
     @property
-    def agrees(self) -> bool:
-        """Whether costs differ by no more than is tolerated, or tokens not at all where there are no costs."""
-        if self.difference_nanousd is not None:
-            return abs(self.difference_nanousd) <= self.tolerance_nanousd
+    def costs_agree(self) -> bool:
+        """Whether costs differ by no more than is tolerated."""
+        return self.difference_nanousd is None or abs(self.difference_nanousd) <= self.tolerance_nanousd
+
+    @property
+    def tokens_agree(self) -> bool:
+        """Whether tokens of each kind are as many: nothing is tolerated."""
         return not self.token_difference
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both do."""
+        return self.costs_agree and self.tokens_agree
 
     @property
     def unknown_may_explain(self) -> bool:
         """Whether more was billed than booked, and no more than the calls of unknown cost may have cost."""
         if self.agrees or not self.booked.unknown_calls:
             return False
-        if self.difference_nanousd is None:
-            return all(count > 0 for count in self.token_difference.values())
-        return 0 < self.difference_nanousd <= self.booked.unknown_estimate_nanousd + self.tolerance_nanousd
+        most = self.booked.unknown_estimate_nanousd + self.tolerance_nanousd
+        is_in_costs = self.costs_agree or 0 < (self.difference_nanousd or 0) <= most
+        return is_in_costs and all(count > 0 for count in self.token_difference.values())
 
 
 def compare(bill: Iterable[BillLine], booked: Mapping[Where, Booked], tolerance_nanousd: int = 0) -> list[Comparison]:

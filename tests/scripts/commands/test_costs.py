@@ -109,6 +109,10 @@ def usage_csv(**changes: int) -> str:
     return f"usage_date_utc,model_version,{','.join(counts)}\n{DAY},{HAIKU},{','.join(map(str, counts.values()))}\n"
 
 
+def both(output_tokens: int, cost_usd: str) -> str:
+    return f"date,model,input_tokens,output_tokens,cost_usd\n{DAY},{HAIKU},3000,{output_tokens},{cost_usd}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words", "code", "says"),
     [
@@ -125,6 +129,10 @@ def usage_csv(**changes: int) -> str:
             "$0.010000",
         ),
         (f"date,model,cost_usd\n{DAY},claude-opus-5-5,1.00\n", ["--synthetic"], 1, "other keys"),
+        (both(150, "0.003703701"), ["--synthetic"], 0, "the ledger and the export agree in costs and tokens"),
+        (both(151, "0.003703701"), ["--synthetic"], 1, "they differ in tokens, and agree in costs"),
+        (both(150, "0.003703702"), ["--synthetic"], 1, "they differ in costs, and agree in tokens"),
+        (both(151, "0.003703702"), ["--synthetic"], 1, "they differ in costs and tokens"),
     ],
 )
 def test_the_export_is_compared_by_day_and_model(

@@ -15,6 +15,7 @@ from tasks.rules.reconciling import Booked, BookedCall, compare, compare_request
 WHERE = "2026-11-22", "claude-haiku-4-5"
 USAGE = Usage(input=100, cache_read=7, output=50)
 BOOKED = Booked(calls=2, usage=USAGE, cost_nanousd=1_000)
+UNKNOWN = replace(BOOKED, unknown_calls=1, unknown_estimate_nanousd=400)
 LINE = BillLine("2026-11-22", "Claude Haiku 4.5", USAGE, 1_000)
 
 
@@ -26,30 +27,19 @@ LINE = BillLine("2026-11-22", "Claude Haiku 4.5", USAGE, 1_000)
         ([replace(LINE, cost_nanousd=1_001)], BOOKED, 0, False, False),
         ([replace(LINE, cost_nanousd=1_001)], BOOKED, 1, True, False),
         ([replace(LINE, cost_nanousd=1_005, rounding_nanousd=5)], BOOKED, 0, True, False),
-        (
-            [replace(LINE, cost_nanousd=1_400)],
-            replace(BOOKED, unknown_calls=1, unknown_estimate_nanousd=400),
-            0,
-            False,
-            True,
-        ),
-        (
-            [replace(LINE, cost_nanousd=1_401)],
-            replace(BOOKED, unknown_calls=1, unknown_estimate_nanousd=400),
-            0,
-            False,
-            False,
-        ),
-        (
-            [replace(LINE, cost_nanousd=900)],
-            replace(BOOKED, unknown_calls=1, unknown_estimate_nanousd=400),
-            0,
-            False,
-            False,
-        ),
+        ([replace(LINE, cost_nanousd=1_400)], UNKNOWN, 0, False, True),
+        ([replace(LINE, cost_nanousd=1_401)], UNKNOWN, 0, False, False),
+        ([replace(LINE, cost_nanousd=900)], UNKNOWN, 0, False, False),
         ([replace(LINE, cost_nanousd=None)], BOOKED, 0, True, False),
         ([replace(LINE, cost_nanousd=None, usage=replace(USAGE, output=51))], BOOKED, 0, False, False),
         ([replace(LINE, usage=None)], BOOKED, 0, True, False),
+        ([replace(LINE, usage=replace(USAGE, output=51))], BOOKED, 0, False, False),
+        ([replace(LINE, usage=replace(USAGE, output=51))], BOOKED, 1_000, False, False),
+        ([replace(LINE, usage=replace(USAGE, output=51))], UNKNOWN, 0, False, True),
+        ([replace(LINE, usage=replace(USAGE, output=49))], UNKNOWN, 0, False, False),
+        ([replace(LINE, usage=replace(USAGE, output=51), cost_nanousd=1_400)], UNKNOWN, 0, False, True),
+        ([replace(LINE, usage=replace(USAGE, output=49), cost_nanousd=1_400)], UNKNOWN, 0, False, False),
+        ([replace(LINE, usage=replace(USAGE, output=51), cost_nanousd=1_401)], UNKNOWN, 0, False, False),
         ([], BOOKED, 0, False, False),
     ],
 )

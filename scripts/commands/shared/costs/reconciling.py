@@ -29,7 +29,8 @@ SHOWN = 20
 DESCRIPTION = """Compare the ledger with the provider's own usage or cost export: by day (UTC) and model, tokens by kind
 and dollars. FILE is the console's usage or cost CSV; JSON of the Admin API's usage_report/messages or cost_report,
 grouped by model; or the simulator's bill (GET /_sim/bill). Always, and without FILE only, every cost is reckoned anew
-from its call's tokens and its price. Exit code 0 where they agree, 1 where they do not."""
+from its call's tokens and its price. Exit code 0 where tokens and dollars agree, as far as FILE has them, 1 where
+either does not."""
 
 
 def configure(verbs: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
@@ -150,9 +151,7 @@ def _tell_verdict(compared: Sequence[Comparison], *, agrees: bool, tolerance_nan
     allowed = f"tolerance: {dollars(tolerance_nanousd)} for each day and model"
     if rounding:
         allowed += f", and {dollars(rounding)} in all for the export's rounding"
-    terminal.note(
-        f"{'the ledger and the export agree' if agrees else 'they differ'} ({allowed})", "" if agrees else "bold"
-    )
+    terminal.note(f"{_verdict(compared, agrees=agrees)} ({allowed})", "" if agrees else "bold")
     if agrees:
         return
     unknown = [each for each in compared if each.booked.unknown_calls]
@@ -167,6 +166,19 @@ def _tell_verdict(compared: Sequence[Comparison], *, agrees: bool, tolerance_nan
     if not synthetic:
         terminal.note("may explain it: calls that the simulator answered are left out here (--synthetic counts them)")
     terminal.note("may explain it: other keys, tools or people on the same account; calls at midnight of UTC's days")
+
+
+def _verdict(compared: Sequence[Comparison], *, agrees: bool) -> str:
+    """In a sentence. Each day may agree where single calls, or their reckoning, do not."""
+    found = {
+        "costs": [each.costs_agree for each in compared if each.billed_nanousd is not None],
+        "tokens": [each.tokens_agree for each in compared if each.billed_usage is not None],
+    }
+    same = " and ".join(what for what, of_days in found.items() if of_days and all(of_days))
+    other = " and ".join(what for what, of_days in found.items() if not all(of_days))
+    if agrees:
+        return "the ledger and the export agree" + (f" in {same}" if same else "")
+    return f"they differ in {other or 'single calls'}" + (f", and agree in {same}" if same else "")
 
 
 def _fields(compared: Sequence[Comparison], requests: Requests | None) -> dict[str, Any]:
