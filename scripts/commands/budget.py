@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import time
 from decimal import Decimal
 from typing import Any
@@ -21,6 +20,7 @@ from scripts.commands.shared.lanes import read_pauses
 from scripts.commands.shared.mistakes import Mistake, one_line
 from scripts.commands.shared.options import add_json, money
 from scripts.commands.shared.settings import broker
+from scripts.commands.shared.user import user_name
 from tasks.model.budget import BudgetNow, Scope
 from tasks.model.fault import OverBudget
 from tasks.rules.budget import LOOK_AGAIN_S, is_exhausted, named
@@ -101,7 +101,7 @@ def _set(args: argparse.Namespace, name: str, day: str, database: Database) -> s
         raise Mistake("budget set: that leaves no limit: `docmill budget remove` takes the budget away")
     if hard is not None and soft is not None and soft > hard:
         raise Mistake(f"budget set: {dollars(soft)} soft is above {dollars(hard)} hard, and would never be told of")
-    set_budget(database, args.scope, name, hard_nanousd=hard, soft_nanousd=soft, day=day, set_by=_user())
+    set_budget(database, args.scope, name, hard_nanousd=hard, soft_nanousd=soft, day=day, set_by=user_name())
     limits = [f"{dollars(limit)} {kind}" for kind, limit in (("hard", hard), ("soft", soft)) if limit is not None]
     return f"set: budget of {named(args.scope, name)}: {', '.join(limits)}"
 
@@ -193,10 +193,3 @@ def _fields(budget: BudgetNow) -> dict[str, Any]:
 
 def _limit(text: str) -> int | str:
     return NONE if text == NONE else money(text)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user has no name
-        return "a person"

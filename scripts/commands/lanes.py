@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from scripts.commands.shared.lanes import ending, tell
 from scripts.commands.shared.mistakes import Mistake, one_line
 from scripts.commands.shared.options import add_json
 from scripts.commands.shared.settings import broker
+from scripts.commands.shared.user import user_name
 from workers.ledger import open_database
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         pauses = Pauses(client)
         if args.verb == "pause":
             lanes = lanes_named(args.name, catalogue)
-            pauses.pause(lanes, one_line(args.reason), by=_user())
+            pauses.pause(lanes, one_line(args.reason), by=user_name())
             print(f"paused: {', '.join(lanes)}; what runs there goes on")
         elif args.verb == "resume":
             resumed = pauses.resume(lanes_named(args.name, catalogue))
@@ -72,13 +72,6 @@ def lanes_named(said: str, catalogue: Catalogue) -> list[str]:
     if said not in names:
         raise Mistake(f"no lane {said!r}: choose one of {', '.join([*names, ALL])}")
     return [names[said]]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user has no name
-        return "a person"
 
 
 def _show(lines: list[LaneLine], *, as_json: bool) -> None:

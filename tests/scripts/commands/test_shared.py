@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from scripts.commands.shared.figures import ago, cost, counted, exact_dollars, m
 from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import simulator_arguments
 from scripts.commands.shared.progress import Lines, Standing
+from scripts.commands.shared.user import user_name
 from scripts.commands.up import configure
 from tasks.model.job import JobState
 from workers.ledger import Spent
@@ -152,3 +154,12 @@ def test_the_simulators_options_are_refused_with_a_real_key() -> None:
         simulator_arguments(args, Settings(anthropic_api_key="sk-ant-secret"))
     assert "secret" not in str(refused.value)
     assert simulator_arguments(parser.parse_args([]), Settings(anthropic_api_key="sk-ant-secret")) == ()
+
+
+def test_a_user_without_a_name_is_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    assert user_name() == "anna"
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert user_name() == "a person"
