@@ -25,8 +25,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tasks.model.call import Usage
+from tasks.rules.pricing import NANO
 
-NANO = Decimal(1_000_000_000)
 CENTS_PER_DOLLAR = 100
 BEYOND_ANY_BILL = 10**18
 """No bill has so many tokens, dollars or nano-dollars in a row; arithmetic with any number would have no end."""
@@ -197,7 +197,7 @@ def _cost(row: Mapping[str, Any]) -> tuple[int | None, int]:
     if usd is None and cents is None:
         return None, 0
     amount = _number(str(cents if usd is None else usd).replace("$", "", 1))  # a credit is -$0.50
-    unit = NANO if usd is not None else NANO / CENTS_PER_DOLLAR
+    unit = NANO if usd is not None else NANO // CENTS_PER_DOLLAR
     exponent = amount.as_tuple().exponent
     assert isinstance(exponent, int)  # noqa: S101 - `_number` lets no infinity through
     last_digit = Decimal(1).scaleb(min(exponent, 0))  # 1e3 is a way to write 1000, not to round it
