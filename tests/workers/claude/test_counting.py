@@ -30,7 +30,7 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 
 def settings_of(url: str, key: str = "sk-x") -> Settings:
-    return Settings(anthropic_api_key=SecretStr(key), anthropic_base_url=url, connect_timeout_s=1)
+    return Settings(anthropic_api_key=SecretStr(key), anthropic_base_url=url, connect_timeout_s=10)
 
 
 @pytest.mark.parametrize("recipe", [SUMMARIZE, SORT])
