@@ -35,9 +35,15 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 
 def client_of(
-    url: str, *, silence_s: float = 30, key: str = KEY, connections: int = 50, observe: Observe | None = None
+    url: str,
+    *,
+    silence_s: float = 30,
+    connect_s: float = 10,
+    key: str = KEY,
+    connections: int = 50,
+    observe: Observe | None = None,
 ) -> ClaudeClient:
-    settings = Settings(silence_timeout_s=silence_s, connect_timeout_s=1)
+    settings = Settings(silence_timeout_s=silence_s, connect_timeout_s=connect_s)
     return ClaudeClient(settings, base_url=url, api_key=SecretStr(key), connections=connections, observe=observe)
 
 
@@ -235,7 +241,7 @@ async def test_an_address_that_does_not_answer_was_never_sent() -> None:
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        async with client_of(f"http://127.0.0.1:{full.getsockname()[1]}") as claude:
+        async with client_of(f"http://127.0.0.1:{full.getsockname()[1]}", connect_s=1) as claude:
             with pytest.raises(faults.Unreachable):
                 await claude.ask(prompt_of("x"), a_route())
         for one in waiting:
