@@ -44,6 +44,9 @@ class Scenario:
     """What happens at the beginning of the measured time; the rest of it begins when this returns."""
     simulator: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    slots: int | None = None
+    """Jobs that a worker runs at once; None for the catalogue's number. What it holds before the sizes of calls are
+    learned was reserved by careful defaults, and has to go first."""
     told: bool = True
     """Whether the limits stand in the catalogue as our own ceilings, so that the first call knows them."""
 
@@ -103,11 +106,13 @@ def _amount(row: Mapping[str, Any], kind: str) -> float:
 def mill_of(scenario: Scenario, home: Path, seed: int, workers: int = WORKERS) -> Iterator[Mill]:
     """A mill whose workers are up."""
     home.mkdir(parents=True, exist_ok=True)
+    lines = []
     if scenario.told:
-        lines = [
-            f"{name} = {int(scenario.limits[name])}" for name in ("rpm", "itpm", "otpm") if name in scenario.limits
-        ]
-        (home / "catalogue.toml").write_text("\n".join([f'[limits."{MODEL}"]', *lines, ""]))
+        named = {name: int(scenario.limits[name]) for name in ("rpm", "itpm", "otpm") if name in scenario.limits}
+        lines += [f'[limits."{MODEL}"]', *(f"{name} = {limit}" for name, limit in named.items())]
+    if scenario.slots is not None:
+        lines += ["[lanes.low]", f"concurrency = {scenario.slots}"]
+    (home / "catalogue.toml").write_text("\n".join([*lines, ""]))
     simulator = {
         "seed": seed,
         "latency": scenario.latency,
