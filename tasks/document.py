@@ -148,7 +148,7 @@ def open_call(job: Job, route: Route, prompt: Prompt, expected: Expected, here: 
     try:
         price = here.prices.price(route.model, now)
         estimate = estimate_nanousd(prompt.characters, route.max_tokens, price)
-        likely = Usage(input=expected.input, cache_read=expected.cache_read, output=expected.most_output)
+        likely = Usage(input=expected.most_input, cache_read=expected.cache_read, output=expected.most_output)
         held = cost_nanousd(likely, price, us_only=True)
         estimate = max(estimate, held)  # what was learned may know of more tokens than the rule of thumb does
     except UnknownPrice:

@@ -98,11 +98,13 @@ class Expected:
     """What a call of a recipe to a model is likely to use, by the calls there were. Tokens, as billed."""
 
     input: int
-    """Of the prompt that counts toward rate limits: uncached, or written to the cache."""
+    """Of the prompt that counts toward rate limits: uncached, or written to the cache. Mean and one standard deviation,
+    as of the output: what a rate limiter reckons with."""
     output: int
-    """Mean and one standard deviation: what a rate limiter reckons with."""
+    most_input: int
+    """99 of 100 prompts so long have no more: what a budget holds. The most there can be while too little is known."""
     most_output: int
-    """99 of 100 answers are no longer: what a budget holds. `max_tokens` while too little is known."""
+    """The same of answers; `max_tokens` while too little is known."""
     cache_read: int = 0
     """Of the prompt, too: billed, and free of rate limits."""
 

@@ -22,6 +22,8 @@ MOST_KEYS = 1_000
 """Recipes and models that are kept in mind; the one first met is forgotten first."""
 NORMAL_P99 = 2.33
 """Standard deviations. The largest of 20 samples is only their 95th percentile, so it is not taken for the 99th."""
+UNKNOWN_DENSITY = 1 / 3, 1 / CHARACTERS_PER_TOKEN
+"""Tokens per character, where nothing is known: of most documents, and the most there are."""
 
 
 class Sample(NamedTuple):
@@ -168,9 +170,13 @@ class Learned:
         """What a call will hardly exceed; a careful default while too little is known."""
         density = self.density(model, is_pdf=is_pdf)
         length = self.length(recipe_hash, model, max_tokens)
-        per_character = density.mean + density.deviation if density else 1 / CHARACTERS_PER_TOKEN
+        per_character, most_per_character = UNKNOWN_DENSITY
+        if density is not None:
+            per_character = density.mean + density.deviation
+            most_per_character = density.mean + NORMAL_P99 * density.deviation
         return Expected(
             input=int(characters * per_character) + 1,
+            most_input=int(characters * most_per_character) + 1,
             output=min(ceil(length.mean + length.deviation), max_tokens) if length else max_tokens,
             most_output=min(length.most, max_tokens) if length else max_tokens,
             cache_read=int(characters * density.cached) if density else 0,

@@ -43,9 +43,9 @@ def test_each_answered_call_teaches() -> None:
     expectations = Expectations()
     for _ in range(ENOUGH - 1):
         expectations.learn(RECIPE.hash, CALL)
-    assert told(expectations) == (201, ROUTE.max_tokens)
+    assert told(expectations) == (134, ROUTE.max_tokens)
     expectations.learn(RECIPE.hash, replace(CALL, usage=None))  # not answered: nothing to learn
-    assert told(expectations) == (201, ROUTE.max_tokens)
+    assert told(expectations) == (134, ROUTE.max_tokens)
     expectations.learn(RECIPE.hash, CALL)
     assert told(expectations) == (101, 30)
     assert expectations.of(RECIPE.hash, ROUTE.model, 400, ROUTE.max_tokens).cache_read == 20
@@ -55,7 +55,7 @@ def test_a_call_of_unknown_length_teaches_how_long_answers_are() -> None:
     expectations = Expectations()
     for _ in range(ENOUGH):
         expectations.learn(RECIPE.hash, replace(CALL, characters=None))
-    assert told(expectations) == (201, 30)
+    assert told(expectations) == (134, 30)
 
 
 async def fill(url: str, database: Database) -> None:
@@ -75,7 +75,7 @@ async def test_a_worker_begins_with_what_the_fleet_has_learned(tmp_path: Path) -
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with open_database(url) as database:
         async with Expectations.learning(database, synthetic=True, every_s=0.01) as expectations:
-            assert told(expectations) == (201, ROUTE.max_tokens)
+            assert told(expectations) == (134, ROUTE.max_tokens)
             await fill(url, database)  # by another worker, while this one looks on
             for _ in range(3_000):
                 if told(expectations) == (101, 5):

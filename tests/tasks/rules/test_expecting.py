@@ -38,17 +38,24 @@ prompts = st.lists(
 @pytest.mark.parametrize("count", [0, 1, ENOUGH - 1])
 def test_few_calls_teach_nothing(count: int) -> None:
     careful = expect(Learned())
-    assert careful == Expected(input=2_001, output=ROOM, most_output=ROOM, cache_read=0)
+    assert careful == Expected(input=1_334, most_input=2_001, output=ROOM, most_output=ROOM, cache_read=0)
     assert expect(learned(*[sample()] * count)) == careful
 
 
 def test_equal_calls_are_expected_to_come_again() -> None:
-    assert expect(learned(*[sample(120)] * ENOUGH)) == Expected(input=1_001, output=120, most_output=120)
+    assert expect(learned(*[sample(120)] * ENOUGH)) == Expected(
+        input=1_001, most_input=1_001, output=120, most_output=120
+    )
 
 
 def test_output_is_a_deviation_above_the_mean_and_the_most_is_above_nearly_all() -> None:
     known = learned(*(sample(100 if each % 2 else 200) for each in range(100)))
-    assert expect(known) == Expected(input=1_001, output=200, most_output=ceil(150 + 2.33 * 50))
+    assert expect(known) == Expected(input=1_001, most_input=1_001, output=200, most_output=ceil(150 + 2.33 * 50))
+
+
+def test_input_is_a_deviation_above_the_mean_and_the_most_is_above_nearly_all() -> None:
+    known = learned(*(sample(uncached=800 if each % 2 else 1_200) for each in range(100)))
+    assert (expect(known).input, expect(known).most_input) == (1_201, 1_000 + int(2.33 * 200) + 1)
 
 
 def test_what_is_read_from_the_cache_is_apart() -> None:
@@ -61,7 +68,7 @@ def test_each_recipe_model_kind_and_room_learns_for_itself() -> None:
     known = learned(*[sample(50, recipe="other")] * ENOUGH)
     assert expect(known).output == ROOM  # the recipe has no answers yet ...
     assert expect(known).input == 1_001  # ... but a character has as many tokens in any
-    assert expect(known, is_pdf=True).input == 2_001
+    assert expect(known, is_pdf=True).input == 1_334
     short = learned(*[sample(ROOM)] * ENOUGH)
     assert expect(short, max_tokens=2 * ROOM).most_output == 2 * ROOM  # these were cut off, and may go on
 

@@ -23,7 +23,7 @@ from workers.limiter import Limiter, LimitStatus, Slots, read_limits
 from workers.limiter.account import SHARE_LASTS_S
 from workers.transport import LaneLimits, install
 
-ONE = Expected(input=100, output=10, most_output=50)
+ONE = Expected(input=100, most_input=100, output=10, most_output=50)
 AS_EXPECTED = Usage(input=100, output=10)
 GENEROUS = {
     "anthropic-ratelimit-requests-limit": "1000000",
