@@ -144,6 +144,10 @@ class Estate(Protocol):
     def kept(self) -> Sequence[Kept]:
         """Its answers, some of which the ledger has."""
 
+    @property
+    def unreadable(self) -> int:
+        """How many more there are, in a form that this docmill does not know."""
+
     def discharge(self) -> None:
         """Everything in it is settled: it may go."""
 

@@ -68,14 +68,21 @@ async def inherit(here: World) -> None:
         return
     await here.upkeep.note_deaths(dead, LATELY_S)  # all, before the first is judged: each says less if there are many
     for estate in here.spool.estates():
-        if not await settle_all(estate, here):
-            estate.set_aside()
+        settled = await settle_all(estate, here)
         await judge([estate.owner], here)
-        estate.discharge()
+        if settled:
+            estate.discharge()
+        else:
+            estate.set_aside()
 
 
 async def settle_all(estate: Estate, here: World) -> bool:
-    """Settle the answers in it that the ledger does not have. False when there is one that it does not take."""
+    """Settle the answers in it that the ledger does not have. False when there is one that it does not take.
+
+    So too where one cannot be read: it may be an answer that the ledger does not have.
+    """
+    if estate.unreadable:
+        log.error("spool.unreadable", owner=estate.owner, answers=estate.unreadable)
     wanted = await here.upkeep.unsettled(estate.kept)
     outcomes = await asyncio.gather(
         *(settle(kept, job, here) for kept, job in wanted),
@@ -88,7 +95,7 @@ async def settle_all(estate: Estate, here: World) -> bool:
             log.error("spool.unsettled", owner=estate.owner, error=type(outcome).__name__)
     if wanted:
         log.warning("spool.settled", owner=estate.owner, answers=len(wanted))
-    return not any(isinstance(outcome, BaseException) for outcome in outcomes)
+    return not estate.unreadable and not any(isinstance(outcome, BaseException) for outcome in outcomes)
 
 
 async def settle(kept: Kept, job: Job, here: World) -> None:

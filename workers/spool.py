@@ -156,7 +156,7 @@ class Estate:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.owner = path.stem
-        self.kept = read(path.read_bytes())
+        self.kept, self.unreadable = read(path.read_bytes())
 
     def discharge(self) -> None:
         """See `tasks.ports.Estate`."""
@@ -166,6 +166,7 @@ class Estate:
     def set_aside(self) -> None:
         """See `tasks.ports.Estate`."""
         self._path.rename(self._path.with_suffix(ASIDE))
+        self._path.with_suffix(DRAFT).unlink(missing_ok=True)
 
 
 def written(kept: Kept) -> bytes:
@@ -181,16 +182,22 @@ def written(kept: Kept) -> bytes:
     return b"\n" + json.dumps(line).encode()
 
 
-def read(content: bytes) -> list[Kept]:
-    """The answers in a file, in their order. Torn lines are none."""
-    found = []
+def read(content: bytes) -> tuple[list[Kept], int]:
+    """The answers in a file, in their order, and how many whole lines are none that we know. Torn lines are neither."""
+    found, unreadable = [], 0
     for line in content.split(b"\n"):
-        with suppress(ValueError, TypeError, KeyError):
-            found.append(_kept(json.loads(line)))
-    return found
+        try:
+            told = json.loads(line)
+        except ValueError:  # what is left of a write is never whole JSON
+            continue
+        try:
+            found.append(_kept(told))
+        except (ValueError, TypeError, KeyError):
+            unreadable += 1
+    return found, unreadable
 
 
-def _kept(line: list[Any]) -> Kept:
+def _kept(line: Any) -> Kept:  # noqa: ANN401 - JSON, which another docmill may have written
     form, token, call, answer, usage = line
     if form != FORMAT:
         raise ValueError(f"format {form}")
