@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 
 import aiohttp
@@ -47,6 +49,10 @@ USAGE_LIMIT_PREFIXES = (
 """A limit the customer set is told by the message alone."""
 REGAIN = re.compile(r"(\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d))?")
 """When that limit lets go again, as the message names it; in UTC."""
+
+LONGEST_ASKED_S = 30 * 86_400.0
+"""Waits the server asks for are taken to be no longer: no limit of Claude's lasts beyond a month, and what is far off
+enough is a date to nobody."""
 
 Reading = tuple[type[Fault], str]
 """A fault and what happened, in words."""
@@ -178,7 +184,7 @@ def regain_s(said: str, clock: Callable[[], float]) -> float | None:
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
-    """Seconds the server asks us to wait; None when it does not say, or says nothing readable.
+    """Seconds the server asks us to wait, `LONGEST_ASKED_S` at most; None when it says nothing, or nothing readable.
 
     `clock` gives the Unix time, for the header's other form, an HTTP date.
     """
@@ -186,12 +192,15 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float]) -> flo
         value = headers.get(name)
         if value is None:
             continue
-        try:
-            return max(0.0, float(value) / unit)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - clock())
-        except ValueError:
-            continue
+        asked = _asked_s(value, unit, clock)
+        if asked is not None and isfinite(asked):
+            return min(max(0.0, asked), LONGEST_ASKED_S)
+    return None
+
+
+def _asked_s(value: str, unit: float, clock: Callable[[], float]) -> float | None:
+    with suppress(ValueError):
+        return float(value) / unit
+    with suppress(ValueError, OverflowError):  # a time zone of a million years
+        return parsedate_to_datetime(value).timestamp() - clock()
     return None

@@ -14,6 +14,9 @@ from importlib import resources
 from workers.transport.foreign import Foreign
 from workers.transport.keys import Keys
 
+FARTHEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""The last moment told of: later ones are none any more in some time zones."""
+
 
 @dataclass(frozen=True)
 class Pause:
@@ -82,7 +85,15 @@ def _pause(fields: Sequence[str], now: float) -> Pause:
         reason=reason,
         fault=fault,
         by=by,
-        since=datetime.fromtimestamp(float(since), UTC),
-        until=datetime.fromtimestamp(float(until), UTC) if until else None,
+        since=_moment(since),
+        until=_moment(until) if until else None,
         is_half_open=bool(until) and float(until) <= now,
     )
+
+
+def _moment(unix_s: str) -> datetime:
+    """The moment, or `FARTHEST` for what is beyond it, or no number at all: one bad pause hides no other."""
+    try:
+        return min(datetime.fromtimestamp(float(unix_s), UTC), FARTHEST)
+    except (ValueError, OverflowError, OSError):
+        return FARTHEST

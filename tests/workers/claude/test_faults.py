@@ -10,7 +10,7 @@ import pytest
 
 from tasks.model import fault as faults
 from tasks.model.fault import Fault
-from workers.claude.faults import fault_of, regain_s, retry_after_s
+from workers.claude.faults import LONGEST_ASKED_S, fault_of, regain_s, retry_after_s
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ from workers.claude.faults import fault_of, regain_s, retry_after_s
         ({"retry-after": "Thu, 01 Jan 1970 00:00:10 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": ""}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "inf", "retry-after": "9"}, 9.0),
+        ({"retry-after": "1e12"}, LONGEST_ASKED_S),
+        ({"retry-after-ms": "1e300"}, LONGEST_ASKED_S),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_ASKED_S),
+        ({"retry-after": "Thu, 01 Jan 1970 00:01:40 +99999999999999"}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_of_two_pauses_the_one_that_ends_later_holds(system: System, pauses: Pau
     assert pauses.pause(["lane"], "key", by="worker", seconds=9_000, fault="Unauthorized") == []
     assert pauses.read(["lane"])["lane"].reason == "holiday"
     assert not pauses.opened("lane", took_s=0)
+
+
+@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf"), float("nan")])
+def test_a_pause_beyond_every_calendar_can_be_read_and_resumed(system: System, pauses: Pauses, seconds: float) -> None:
+    pauses.pause(["lane"], "429", by="worker", seconds=seconds, fault="RateLimited")
+    pause = pauses.read(["lane"])["lane"]
+    assert pause.until is not None
+    assert pause.until.astimezone(timezone(timedelta(hours=14))) > pause.since + timedelta(days=365)
+    assert not pause.is_half_open
+    assert pauses.resume(["lane"]) == ["lane"]
 
 
 def test_a_waiting_worker_is_not_kept_busy_by_a_paused_lane(system: System, pauses: Pauses) -> None:
