@@ -6,7 +6,7 @@ Changes nothing: that is `workers.ledger.replaying`. A letter is a job's row, so
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -55,8 +55,8 @@ class LetterFilter:
 
     @property
     def empty(self) -> bool:
-        """Whether no condition was given, and nobody said that everything is meant."""
-        return self == LetterFilter(state=self.state)
+        """Whether no condition was given, and nobody said that everything is meant. Empty text is no condition."""
+        return not any(getattr(self, each.name) for each in fields(self) if each.name != "state")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from scripts.commands.shared.mistakes import Mistake
 from workers.ledger import Database, jobs_beginning, submissions, submissions_beginning
 
 LATEST = "latest"
+NO_IDS = frozenset({"", "job-", "sub-"})
+"""What every id begins with, which a script says whose variable is empty: it means none, were there only one."""
 
 
 def find_submission(database: Database, said: str | None) -> str:
@@ -32,7 +34,7 @@ def find_any(database: Database, said: str) -> str:
 
 
 def _only(kind: str, said: str, found: list[str], way_out: str) -> str:
-    if not found:
+    if not found or said in NO_IDS:
         raise Mistake(f"no {kind} {said!r}: {way_out}")
     if len(found) > 1:
         raise Mistake(f"{kind} {said!r} may be {found[0]} or {found[1]}: give more of it")

@@ -144,6 +144,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def condition(text: str) -> str:
+    """Text that something has to match. An empty one is part of every text, and was not meant so."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is empty: leave the option out")
+    return text
+
+
 def money(text: str) -> int:
     """Dollars, such as 50 or 0.25, in nano-dollars: exactly."""
     if not re.fullmatch(r"\$?[0-9]{1,9}(\.[0-9]{1,9})?", text):

@@ -91,13 +91,13 @@ async def _make_past(home: Path) -> Past:
     url = Settings(home=home).ledger_url
     with open_database(url) as database:
         older = begin_submission(database, recipe="summarize", label="for later")
-        waiting = add(database, older, [_item(0, "later.txt", "Not now.", SUMMARIZE)])
+        waiting = add(database, older, [an_item(0, "later.txt", "Not now.", SUMMARIZE)])
         newer = begin_submission(database, recipe="sort", label="post")
         items = [
-            _item(0, "letter.txt", LETTER, SORT),
-            _item(1, "note.txt", "A note.", SUMMARIZE),
-            _item(2, f"bad{ESCAPE}.txt", "Unspeakable.", SUMMARIZE),
-            _item(3, "slow.txt", "Slow.", SUMMARIZE),
+            an_item(0, "letter.txt", LETTER, SORT),
+            an_item(1, "note.txt", "A note.", SUMMARIZE),
+            an_item(2, f"bad{ESCAPE}.txt", "Unspeakable.", SUMMARIZE),
+            an_item(3, "slow.txt", "Slow.", SUMMARIZE),
         ]
         added = add(database, newer, items)
         ledger = await GroupedLedger.open(url, owner_timeout_s=60)
@@ -119,7 +119,8 @@ async def _make_past(home: Path) -> Past:
     return Past(older, newer, jobs)
 
 
-def _item(position: int, name: str, text: str, recipe: Recipe) -> NewItem:
+def an_item(position: int, name: str, text: str, recipe: Recipe) -> NewItem:
+    """A document as it is submitted."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     return NewItem(
         position=position,

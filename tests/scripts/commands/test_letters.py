@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from config.settings import Settings
 from scripts.stack.valkey import ValkeyServer
-from tests.scripts.commands.conftest import ESCAPE, Docmill, Past
-from workers.ledger import open_database
+from tests.scripts.commands.conftest import ESCAPE, Docmill, Past, an_item
+from tests.values import SUMMARIZE
+from workers.ledger import add, begin_submission, open_database
 from workers.ledger.tables import jobs
 
 BAD = f"bad{ESCAPE}.txt"
@@ -29,6 +32,14 @@ class Terminal(io.StringIO):
 def broker(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> ValkeyServer:
     monkeypatch.setenv("DOCMILL_REDIS_URL", valkey.url)
     return valkey
+
+
+@pytest.fixture
+def one_job(docmill: Docmill, home: Path) -> str:
+    """The only job there is, so that the beginning of every id is its own."""
+    with open_database(Settings().ledger_url) as database:
+        (added,) = add(database, begin_submission(database, recipe="summarize"), [an_item(0, "a.txt", "A.", SUMMARIZE)])
+    return added.job_id
 
 
 @pytest.fixture
@@ -96,6 +107,32 @@ def test_nothing_named_is_refused(docmill: Docmill, past: Past, verb: str) -> No
     assert said.code == 2
     assert said.err == "docmill: no letters named: give ids or a filter, or --all to mean every one\n"
     assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+@pytest.mark.parametrize("option", ["--fault", "--message", "--fingerprint", "--submission", "--recipe"])
+def test_empty_text_is_no_condition(
+    docmill: Docmill, past: Past, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb, blank in (("replay", ""), ("discard", ""), ("discard", " ")):
+        with pytest.raises(SystemExit) as ended:
+            docmill("dead", verb, option, blank, "--yes")
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.endswith(f"error: argument {option}: {blank!r} is empty: leave the option out\n")
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("dead", "discard", "--yes"), ("dead", "replay", "--yes"), ("dead", "show"), ("cancel",), ("show",), ("status",)],
+)
+def test_an_id_without_a_digit_names_nothing(
+    docmill: Docmill, one_job: str, broker: ValkeyServer, words: tuple[str, ...]
+) -> None:
+    for said in ("", "job-", "sub-"):
+        told = docmill(*words, said)
+        assert told.code == 2
+        assert re.fullmatch(rf"docmill: no (submission|job|submission or job) '{said}': .*\n", told.err)
+    assert docmill("show", one_job, "--json").json["job"]["state"] == "queued"
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])

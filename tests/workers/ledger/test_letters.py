@@ -194,6 +194,7 @@ class TestFinding:
     def test_an_empty_filter_is_told_from_one_that_means_everything(self) -> None:
         assert LetterFilter().empty
         assert LetterFilter(state=JobState.UNCERTAIN).empty
+        assert LetterFilter(message="", fingerprint="", fault="", recipe="").empty
         assert not LetterFilter(everything=True).empty
         assert not LetterFilter(fault="Rejected").empty
 

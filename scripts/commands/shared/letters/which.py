@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from config.catalogue import Complexity
 from scripts.commands.shared.ids import find_job, find_submission
-from scripts.commands.shared.options import positive
+from scripts.commands.shared.options import condition, positive
 from tasks.model.job import JobState
 from workers.ledger import Database, LetterFilter
 
@@ -29,12 +29,12 @@ class Kind:
 def add_filter(parser: argparse.ArgumentParser) -> None:
     """Conditions. One that is not given is suppressed, so that a verb's own does not hide one before the verb."""
     group = parser.add_argument_group("which (every condition given must be met)", argument_default=argparse.SUPPRESS)
-    group.add_argument("--fault", metavar="KIND", help="kind of the last fault: Rejected, TimedOut ...")
+    group.add_argument("--fault", type=condition, metavar="KIND", help="kind of the last fault: Rejected, TimedOut ...")
     group.add_argument("--status", type=positive, metavar="N", help="HTTP status of the last fault")
-    group.add_argument("--message", metavar="TEXT", help="part of the last fault's message")
-    group.add_argument("--fingerprint", metavar="F", help="of a group in the list, or its beginning")
-    group.add_argument("--submission", metavar="ID", help="of this submission, or latest")
-    group.add_argument("--recipe", metavar="NAME", help="asked by this recipe")
+    group.add_argument("--message", type=condition, metavar="TEXT", help="part of the last fault's message")
+    group.add_argument("--fingerprint", type=condition, metavar="F", help="of a group in the list, or its beginning")
+    group.add_argument("--submission", type=condition, metavar="ID", help="of this submission, or latest")
+    group.add_argument("--recipe", type=condition, metavar="NAME", help="asked by this recipe")
     group.add_argument("--complexity", type=Complexity, choices=list(Complexity), metavar="{low,medium,high}")
     began = group.add_mutually_exclusive_group()
     began.add_argument("--since", type=_moment, metavar="TIME", help="given up since 2026-11-22, or 2026-11-22T10:30")
