@@ -90,6 +90,35 @@ def test_conditions_narrow_the_list(docmill: Docmill, past: Past, words: list[st
     assert docmill("dead", *words, "--json").json["letters"] == letters
 
 
+@pytest.mark.parametrize(
+    ("option", "said", "told"),
+    [
+        ("--older", "99999999999d", "is beyond 100 years"),
+        ("--newer", "1000000d", "is beyond 100 years"),
+        ("--older", "9" * 5_000 + "s", "is beyond 100 years"),
+        ("--older", "a week", "is no span"),
+        ("--since", "0001-01-01T00:00+14:00", "is no time"),
+        ("--until", "9999-12-31T23:00-12:00", "is no time"),
+        ("--until", "yesterday", "is no time"),
+    ],
+)
+def test_a_time_that_there_is_not_is_told_in_one_line(
+    docmill: Docmill, past: Past, option: str, said: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        docmill("dead", option, said)
+    assert ended.value.code == 2
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith(f"docmill dead: error: argument {option}: ")
+    assert told in last_line
+
+
+def test_a_span_of_100_years_means_all(docmill: Docmill, past: Past) -> None:
+    assert docmill("dead", "--newer", "36500d", "--json").json["letters"] == 2
+    assert docmill("dead", "--older", "36500d", "--json").json["letters"] == 0
+    assert docmill("dead", "--since", "0001-01-01T00:00+00:00", "--json").json["letters"] == 2
+
+
 def test_show_tells_every_attempt_with_its_cost(docmill: Docmill, past: Past) -> None:
     told = docmill("dead", "show", past.jobs[BAD], "--json").json
     (cause,) = told["causes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from config.catalogue import Complexity
 from scripts.commands.shared.ids import find_job, find_submission
@@ -14,6 +14,8 @@ from tasks.model.job import JobState
 from workers.ledger import Database, LetterFilter
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+LONGEST_S = 36_500 * UNITS_S["d"]
+"""Of a span: before all letters, and still a date when it is taken from today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,17 @@ def read_filter(args: argparse.Namespace, kind: Kind, database: Database) -> Let
 def _moment(text: str) -> datetime:
     try:
         said = datetime.fromisoformat(text)
-    except ValueError:
+        # Without a zone it is the reader's own, as the lists print it. The ledger's is UTC: there it has to be one too.
+        return (said if said.tzinfo else said.astimezone()).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2026-11-22 or 2026-11-22T10:30") from None
-    return said if said.tzinfo else said.astimezone()  # without a zone it is the reader's own, as the lists print it
 
 
 def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d+)([smhd])", text)
+    found = re.fullmatch(r"([0-9]+)([smhd])", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no span: write 90s, 15m, 2h or 3d")
-    return timedelta(seconds=int(found[1]) * UNITS_S[found[2]])
+    number, unit = found.groups()
+    if len(number) > len(str(LONGEST_S)) or int(number) * UNITS_S[unit] > LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is beyond 100 years: leave the option out to mean any time")
+    return timedelta(seconds=int(number) * UNITS_S[unit])
