@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 import structlog
 from celery import shared_task
@@ -69,7 +70,7 @@ async def inherit(here: World) -> None:
     await here.upkeep.note_deaths(dead, LATELY_S)  # all, before the first is judged: each says less if there are many
     for estate in here.spool.estates():
         settled = await settle_all(estate, here)
-        await judge([estate.owner], here)
+        await judge([estate.owner], here, all_settled=settled)
         if settled:
             estate.discharge()
         else:
@@ -115,25 +116,31 @@ async def settle(kept: Kept, job: Job, here: World) -> None:
         await here.broker.mirror([Burial(job.id, job.generation, lane, verdict.fault)])
 
 
-async def judge(owners: Collection[str], here: World) -> None:
-    """Decide what becomes of the jobs that these dead owners were running, and have those that go on published."""
+async def judge(owners: Collection[str], here: World, *, all_settled: bool = True) -> None:
+    """Decide what becomes of the jobs that these dead owners were running, and have those that go on published.
+
+    Where not all of their answers could be settled, nothing they sent is asked again, whatever the policy: any of it
+    may be paid for, and on the disk.
+    """
     if not owners:
         return
     died_lately = await here.upkeep.note_deaths(owners, LATELY_S)
     lost = await here.upkeep.lost_jobs(owners)
     if not lost:
         return
-    again, buried = await here.upkeep.resolve([(job, fate_of(job, died_lately, here)) for job in lost])
+    on_crash = here.settings.on_crash if all_settled else "hold"
+    fates = [(job, fate_of(job, died_lately, on_crash, here)) for job in lost]
+    again, buried = await here.upkeep.resolve(fates)
     log.warning("worker.lost", owners=sorted(owners), jobs=len(lost), queued=len(again), buried=len(buried))
     await here.broker.mirror(buried)
     await publish(again, here)
 
 
-def fate_of(job: LostJob, died_lately: int, here: World) -> Fate:
+def fate_of(job: LostJob, died_lately: int, on_crash: Literal["hold", "retry"], here: World) -> Fate:
     """What the rules say of a lost job."""
     return judge_lost(
         sent=job.sent,
-        on_crash=here.settings.on_crash,
+        on_crash=on_crash,
         crashes=job.crashes,
         alone=job.lane == here.catalogue.suspect.queue,
         died_lately=died_lately,

@@ -14,6 +14,7 @@ from scripts.commands.shared.health.finding import Finding, Grade
 from scripts.commands.shared.health.ledger import ledger
 from scripts.commands.shared.health.machine import home, python
 from scripts.commands.shared.health.services import alerts, claude, stack
+from scripts.commands.shared.health.spool import spool
 from scripts.commands.shared.options import add_json
 
 STYLES = {Grade.OK: "green", Grade.NOTE: "dim", Grade.WARNING: "yellow", Grade.MISSING: "red"}
@@ -43,7 +44,7 @@ def _findings() -> Iterator[Finding]:
     except BadConfig as error:
         yield Finding("settings", Grade.MISSING, str(error), "mend or unset the variable")
         return
-    for look in (home, files, claude, ledger, stack, broker, alerts):
+    for look in (home, files, claude, ledger, spool, stack, broker, alerts):
         yield from look(settings)
 
 

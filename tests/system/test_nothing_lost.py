@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from scripts.commands.shared.health.finding import Grade
+from scripts.commands.shared.health.spool import spool
 from tasks.model.call import CallState
 from tasks.model.job import JobState
 from tests.system.mill import Mill
@@ -74,28 +76,37 @@ def test_an_answer_that_reached_the_machine_is_not_asked_for_again(mill: Mill) -
     assert not list((mill.home / "spool").iterdir())
 
 
-def test_answers_in_another_format_are_put_aside_whole_and_settled_once_they_can_be_read(mill: Mill) -> None:
-    worker = mill.start_worker()
-    receipt = mill.submit(slow(3))
-    mill.until(lambda: mill.in_flight() == 3, "all calls are under way")
-    with locked_ledger(mill):
-        mill.until(lambda: answers_kept(mill) == 3, "all answers are on disk")
-        worker.kill()
-        worker.wait()
-    (file,) = (mill.home / "spool").glob("*.spool")
-    content = file.read_bytes()
-    file.write_bytes(content.replace(b"\n[1,", b"\n[2,", 2))
-    mill.start_worker()
-    states = Counter(result.state for result in mill.finish(receipt))
-    assert states == {JobState.DONE: 1, JobState.UNCERTAIN: 2}
-    aside = file.with_suffix(".unsettled")
-    mill.until(aside.exists, "what cannot be read is put aside")
-    assert aside.read_bytes().count(b"\n[2,") == 2
-    aside.write_bytes(content)
-    aside.rename(file)  # as a docmill would find it that can read them
-    mill.start_beat()
-    mill.until(lambda: mill.states(receipt).get(JobState.DONE, 0) == 3, "they are settled")
-    assert set(charged(mill).values()) == {1}
+@pytest.mark.parametrize("on_crash", ["hold", "retry"])
+def test_answers_in_another_format_are_put_aside_whole_and_settled_once_they_can_be_read(
+    tmp_path: Path, on_crash: str
+) -> None:
+    with Mill(tmp_path, settings={"on_crash": on_crash}) as mill:
+        worker = mill.start_worker()
+        receipt = mill.submit(slow(3))
+        mill.until(lambda: mill.in_flight() == 3, "all calls are under way")
+        with locked_ledger(mill):
+            mill.until(lambda: answers_kept(mill) == 3, "all answers are on disk")
+            worker.kill()
+            worker.wait()
+        (file,) = (mill.home / "spool").glob("*.spool")
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"\n[1,", b"\n[2,", 2))
+        mill.start_worker()
+        states = Counter(result.state for result in mill.finish(receipt))
+        assert states == {JobState.DONE: 1, JobState.UNCERTAIN: 2}, "what is paid for is not asked again"
+        aside = file.with_suffix(".unsettled")
+        mill.until(aside.exists, "what cannot be read is put aside")
+        assert aside.read_bytes().count(b"\n[2,") == 2
+        (finding,) = spool(mill.settings)
+        assert finding.grade is Grade.WARNING
+        assert str(aside.parent) in finding.said
+        aside.write_bytes(content)
+        aside.rename(file)  # as a docmill would find it that can read them
+        mill.start_beat()
+        mill.until(lambda: mill.states(receipt).get(JobState.DONE, 0) == 3, "they are settled")
+        assert set(charged(mill).values()) == {1}
+        (finding,) = spool(mill.settings)
+        assert finding.grade is Grade.OK
 
 
 def test_calls_cut_in_flight_are_uncertain_until_a_person_decides(mill: Mill) -> None:

@@ -57,6 +57,19 @@ def test_a_broker_that_answers_is_ok_and_its_quarantine_counted(
     assert findings(said)["quarantine"]["said"] == "empty"
 
 
+def test_answers_that_were_put_aside_are_counted_with_the_way_back(docmill: Docmill, home: Path) -> None:
+    assert findings(docmill("doctor", "--json"))["spool"]["grade"] == "ok"
+    (home / "spool").mkdir(parents=True)
+    for name in ("worker-a.unsettled", "worker-b.unsettled", "worker-c.spool"):
+        (home / "spool" / name).touch()
+    said = docmill("doctor", "--json")
+    told = findings(said)["spool"]
+    assert said.code == 0, "everything works"
+    assert told["grade"] == "warning"
+    assert told["said"] == f"2 files of paid answers that could not be settled: {home}/spool/*.unsettled"
+    assert "rename each to *.spool" in told["mend"]
+
+
 def test_a_database_that_is_none_is_missing(docmill: Docmill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCMILL_DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none")
     said = docmill("doctor", "--json")
