@@ -122,7 +122,7 @@ class Lanes:
         except Fault as fault:
             log.info("key.unknown", error=fault.message)
         else:
-            await self._ask(lambda pauses: pauses.resume(due))
+            await self._ask(lambda pauses: pauses.resume(due, fault=Unauthorized.__name__))
 
     async def _ask(self, question: Callable[[Pauses], T]) -> T | None:
         """The answer of Redis, asked in a thread; None when it cannot be had."""

@@ -52,9 +52,12 @@ class Pauses:
         args = ["" if seconds is None else seconds, reason, fault, by]
         return [lanes[number - 1] for number in self._pause(keys, args)] if lanes else []
 
-    def resume(self, lanes: Sequence[str]) -> list[str]:
-        """Let paused lanes work: at once after a person's pause, else on trial; those that were paused."""
-        return self._let_go(lanes, ["all"])
+    def resume(self, lanes: Sequence[str], *, fault: str | None = None) -> list[str]:
+        """Let paused lanes work: at once after a person's pause, else on trial; those that were paused.
+
+        With a `fault`, only where that one is the pause's: any other, a person's too, stays.
+        """
+        return self._let_go(lanes, ["all"] if fault is None else ["fault", fault])
 
     def opened(self, lane: str, took_s: float) -> bool:
         """A message of `lane` went well that was begun `took_s` ago: no more trials, if that was after the pause."""

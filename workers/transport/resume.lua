@@ -3,6 +3,7 @@
 --
 -- KEYS  for each lane: pause, wake key
 -- ARGV  how: 'all' at once what a person paused, and one message on trial where a fault did;
+--            'fault' the same where the fault is the second argument, and nobody else's pause;
 --            'tried' all at once where the pause ended at least so many seconds ago as the second argument says
 -- Returns {n, ...}: the nth lane was paused, and is not any more.
 local time = redis.call('TIME')
@@ -12,14 +13,14 @@ for n = 1, #KEYS / 2 do
   local key, wake = KEYS[2 * n - 1], KEYS[2 * n]
   local ends, fault = unpack(redis.call('HMGET', key, 'until', 'fault'))
   local done = false
-  if ends and ARGV[1] == 'all' then
+  if ends and (ARGV[1] == 'all' or ARGV[1] == 'fault' and ARGV[2] == fault) then
     done = true
     if fault == '' then
       redis.call('DEL', key)
     elseif tonumber(ends) > now then
       redis.call('HSET', key, 'until', string.format('%.3f', now))
     end
-  elseif ends and ends ~= '' and tonumber(ends) <= now - ARGV[2] then
+  elseif ARGV[1] == 'tried' and ends and ends ~= '' and tonumber(ends) <= now - ARGV[2] then
     done = true
     redis.call('DEL', key)
   end

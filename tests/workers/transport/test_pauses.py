@@ -115,6 +115,17 @@ def test_of_two_pauses_the_one_that_ends_later_holds(system: System, pauses: Pau
     assert not pauses.opened("lane", took_s=0)
 
 
+def test_what_resumes_one_fault_leaves_every_other_pause(system: System, pauses: Pauses) -> None:
+    lanes = ["lane", "money", "anna", "open"]
+    pauses.pause(["lane"], "key", by="worker", seconds=600, fault="Unauthorized")
+    pauses.pause(["money"], "no credit", by="worker", seconds=600, fault="BillingStopped")
+    pauses.pause(["anna"], "holiday", by="anna")
+    assert pauses.resume(lanes, fault="Unauthorized") == ["lane"]
+    left = pauses.read(lanes)
+    assert {lane: pause.is_half_open for lane, pause in left.items()} == {"lane": True, "money": False, "anna": False}
+    assert pauses.resume(lanes) == ["lane", "money", "anna"]
+
+
 @pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf"), float("nan")])
 def test_a_pause_beyond_every_calendar_can_be_read_and_resumed(system: System, pauses: Pauses, seconds: float) -> None:
     pauses.pause(["lane"], "429", by="worker", seconds=seconds, fault="RateLimited")
