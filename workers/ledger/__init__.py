@@ -3,8 +3,8 @@
 For submitters: `open_database`, `begin_submission`, `add`, `mark_published`, `cancel_jobs`, `cancel_submission`.
 For readers: `progress`, `summary`, `results`, `story`, `prompt`, `costs`, `health`, `submissions`, `read_days`,
 `read_alerts`.
-For whoever decides about dead letters: `read_letters`, `group_letters`, `causes`, `replay_letters`, `replace_letters`,
-`discard_letters`, `expire_letters`.
+For whoever decides about dead letters: `read_letters`, `group_letters`, `states_of`, `causes`, `replay_letters`,
+`replace_letters`, `discard_letters`, `expire_letters`.
 For whoever decides about money: `set_budget`, `remove_budget`, `budgets_now`, `recount`.
 For workers: `GroupedLedger`, which meets `tasks.ports.Ledger`.
 """
@@ -19,7 +19,16 @@ from workers.ledger.estimates import keep_estimate, known_keys
 from workers.ledger.grouped import GroupedLedger
 from workers.ledger.ids import new_id
 from workers.ledger.learning import PastCall, recent_samples
-from workers.ledger.letters import Cause, Letter, LetterFilter, LetterGroup, causes, group_letters, read_letters
+from workers.ledger.letters import (
+    Cause,
+    Letter,
+    LetterFilter,
+    LetterGroup,
+    causes,
+    group_letters,
+    read_letters,
+    states_of,
+)
 from workers.ledger.line import Barred, barred, in_line, living, next_in_s, recent, waiting
 from workers.ledger.migrating import open_database
 from workers.ledger.outbox import AlertLine, DeliveryLine, read_alerts
@@ -129,6 +138,7 @@ __all__ = [
     "replay_letters",
     "results",
     "set_budget",
+    "states_of",
     "story",
     "submissions",
     "submissions_beginning",

@@ -133,6 +133,14 @@ def read_letters(database: Database, wanted: LetterFilter) -> Iterator[list[Lett
         yield found
 
 
+def states_of(database: Database, job_ids: Sequence[str]) -> dict[str, JobState]:
+    """The states that these jobs are in, by id, in the order given. One that is no job is left out."""
+    found: dict[str, str] = {}
+    for start in range(0, len(job_ids), CHUNK):
+        found |= database.read(partial(_states, job_ids=job_ids[start : start + CHUNK]))
+    return {job_id: JobState(found[job_id]) for job_id in job_ids if job_id in found}
+
+
 def group_letters(database: Database, wanted: LetterFilter) -> list[LetterGroup]:
     """The letters by fingerprint and lane, the largest group first."""
     reason = (jobs.c.fault, jobs.c.fault_status, jobs.c.fault_code, jobs.c.fault_message)
@@ -187,6 +195,11 @@ _maybe_paid = (
     .scalar_subquery()
 )
 _OF_JOB = ("id", "key", "generation", "submission_id", "name", "document_hash", "values", "lane", "priority", "model")
+
+
+def _states(connection: Connection, job_ids: Sequence[str]) -> dict[str, str]:
+    rows = connection.execute(select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(job_ids)))
+    return {row.id: row.state for row in rows}
 
 
 def _letters(

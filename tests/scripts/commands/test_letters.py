@@ -165,6 +165,18 @@ def test_an_id_without_a_digit_names_nothing(
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
+@pytest.mark.parametrize("how", ["--dry-run", "--yes"])
+def test_an_id_that_is_no_letter_is_named_and_nothing_is_done(
+    docmill: Docmill, past: Past, broker: ValkeyServer, verb: str, how: str
+) -> None:
+    dead, done, queued = past.jobs[BAD], past.jobs["note.txt"], past.jobs["later.txt"]
+    said = docmill("dead", verb, dead, done, queued, how)
+    assert said.code == 2
+    assert said.err == f"docmill: job {done} is done, job {queued} is queued: no dead letter, so nothing to {verb}\n"
+    assert docmill(*NOTHING_CHANGED).json["letters"] == 2
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
 def test_in_a_pipe_nobody_can_be_asked(
     docmill: Docmill, past: Past, broker: ValkeyServer, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +251,9 @@ def test_a_paced_replay_waits_for_its_time(docmill: Docmill, past: Past, broker:
     ids = sorted([past.jobs[BAD], past.jobs["slow.txt"]])
     moments = [datetime.fromisoformat(docmill("show", id_, "--json").json["job"]["not_before"]) for id_ in ids]
     assert (moments[1] - moments[0]).total_seconds() == 60
-    assert docmill("dead", "replay", *ids, "--yes").out == "no dead letter matches\n"
+    assert docmill("dead", "replay", *ids, "--yes").err == (
+        f"docmill: job {ids[0]} is queued, job {ids[1]} is queued: no dead letter, so nothing to replay\n"
+    )
 
 
 def test_a_changed_job_and_the_old_one_name_each_other(docmill: Docmill, past: Past, broker: ValkeyServer) -> None:
@@ -276,6 +290,8 @@ def test_an_uncertain_job_has_its_own_list_and_a_warning(
     said = docmill("uncertain", "replay", "--all", "--dry-run").out
     assert "warning: Claude may have answered and billed these already" in said
     assert "at most $0.002500" in said
-    assert docmill("dead", "replay", uncertain, "--yes").out == "no dead letter matches\n"
+    refused = docmill("dead", "replay", uncertain, "--yes")
+    assert refused.code == 2
+    assert refused.err == f"docmill: job {uncertain} is uncertain: no dead letter, so nothing to replay\n"
     assert docmill("uncertain", "replay", uncertain, "--yes").out == "1 job replayed\n"
     assert docmill("uncertain").out == "no uncertain job here\n"

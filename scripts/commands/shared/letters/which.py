@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from config.catalogue import Complexity
 from scripts.commands.shared.ids import find_job, find_submission
+from scripts.commands.shared.mistakes import Mistake
 from scripts.commands.shared.options import condition, positive
 from tasks.model.job import JobState
-from workers.ledger import Database, LetterFilter
+from workers.ledger import Database, LetterFilter, states_of
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+MOST_NAMED = 5
+"""Ids in one line of a mistake."""
 LONGEST_S = 36_500 * UNITS_S["d"]
 """Of a span: before all letters, and still a date when it is taken from today."""
 
@@ -47,7 +50,7 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
 
 
 def read_filter(args: argparse.Namespace, kind: Kind, database: Database) -> LetterFilter:
-    """What `add_filter` was told. Raises `Mistake` for an id that is none."""
+    """What `add_filter` was told. Raises `Mistake` for an id that is none, or none of a letter."""
     given = vars(args)
     now = database.now()
     since, until = given.get("since"), given.get("until")
@@ -57,7 +60,7 @@ def read_filter(args: argparse.Namespace, kind: Kind, database: Database) -> Let
         until = now - given["older"]
     return LetterFilter(
         state=kind.state,
-        job_ids=tuple(find_job(database, said) for said in given.get("ids", ())),
+        job_ids=_letters(args, kind, database) if given.get("ids") else (),
         fault=given.get("fault"),
         status=given.get("status"),
         submission_id=find_submission(database, given["submission"]) if "submission" in given else None,
@@ -69,6 +72,16 @@ def read_filter(args: argparse.Namespace, kind: Kind, database: Database) -> Let
         fingerprint=given.get("fingerprint"),
         everything=given.get("everything", False),
     )
+
+
+def _letters(args: argparse.Namespace, kind: Kind, database: Database) -> tuple[str, ...]:
+    """The full ids that were given. One that is no letter, or no more, is a mistake that has to be seen."""
+    ids = tuple(find_job(database, said) for said in args.ids)
+    others = [f"job {id_} is {state}" for id_, state in states_of(database, ids).items() if state is not kind.state]
+    if others:
+        more = f", and {len(others) - MOST_NAMED:,} more are none" if len(others) > MOST_NAMED else ""
+        raise Mistake(f"{', '.join(others[:MOST_NAMED])}{more}: no {kind.noun}, so nothing to {args.verb}")
+    return ids
 
 
 def _moment(text: str) -> datetime:
