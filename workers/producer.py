@@ -217,7 +217,7 @@ class Producer:
         return cancelled.job_ids
 
     def cancel_submission(self, submission_id: str) -> tuple[str, ...]:
-        """Cancel what a submission started and has not ended; the ids of the cancelled jobs."""
+        """Cancel what a submission waits for, and no other; the ids of the cancelled jobs."""
         cancelled = cancel_submission(self.database, submission_id)
         self.revoke(cancelled.message_ids)
         return cancelled.job_ids

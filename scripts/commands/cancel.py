@@ -24,7 +24,10 @@ REVOKED_AT_ONCE = 1_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("ids", nargs="+", metavar="ID", help="job or submission, or the beginning of its id, or latest")
-    parser.epilog = "What is done stays done. A call in flight is cut off; it may have been billed."
+    parser.epilog = (
+        "What is done stays done. A call in flight is cut off; it may have been billed. A document that another "
+        "submission waits for too goes on, until that one or its job is cancelled."
+    )
     add_json(parser)
 
 
@@ -32,21 +35,29 @@ def run(args: argparse.Namespace) -> int:
     """Cancel. A worker that hears nothing of it loses the job all the same: the ledger decides."""
     settings = load_settings()
     with open_database(settings.ledger_url) as database:
-        cancelled = [_cancel(database, one) for one in [find_any(database, said) for said in args.ids]]
-    job_ids = [job_id for one in cancelled for job_id in one.job_ids]
+        wanted = [find_any(database, said) for said in args.ids]
+        cancelled = sum((_cancel(database, one) for one in wanted), start=Cancelled())
     trouble = None
     try:
         check_broker(settings)
-        _revoke([message_id for one in cancelled for message_id in one.message_ids])
+        _revoke(cancelled.message_ids)
     except (NotConfigured, redis.RedisError) as error:
         trouble = one_line(str(error))
     if args.json:
-        terminal.print_json({"cancelled": job_ids, "broker_trouble": trouble})
+        fields = {"cancelled": cancelled.job_ids, "left": cancelled.left, "broker_trouble": trouble}
+        terminal.print_json(fields)
         return 0
-    terminal.out().print(f"{counted(len(job_ids), 'job')} cancelled{'' if job_ids else ': what was named has ended'}")
-    if trouble and job_ids:
+    terminal.out().print(_told(cancelled), soft_wrap=True)
+    if trouble and cancelled.job_ids:
         terminal.note(f"running calls were not told, and end unrecorded as done: {trouble}", "yellow")
     return 0
+
+
+def _told(cancelled: Cancelled) -> str:
+    said = f"{counted(len(cancelled.job_ids), 'job')} cancelled"
+    if cancelled.left:
+        return f"{said}, {len(cancelled.left):,} left: other submissions wait for the same documents"
+    return said if cancelled.job_ids else f"{said}: what was named has ended"
 
 
 def _cancel(database: Database, id_: str) -> Cancelled:

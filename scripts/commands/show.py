@@ -188,6 +188,8 @@ def _event(event: EventLine) -> str:
             return f"replayed as {told.get('job')}, which answers in its place"
         case "letter_expired":
             return "discarded: nobody decided about it for too long"
+        case "let_go":
+            return f"submission {told.get('submission')} was cancelled; another one waits for it"
         case "handed_back":
             return "handed back to its lane by a stopping worker"
         case kind:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from tasks.model.job import JobState
-from tests.scripts.commands.conftest import ESCAPE, LETTER, Docmill, Past
+from tests.scripts.commands.conftest import ESCAPE, LETTER, Docmill, Past, an_item
+from tests.values import SUMMARIZE
+from workers.ledger import add, begin_submission, open_database
 
 COST = 1_234_567
 
@@ -181,6 +184,19 @@ def test_cancel_ends_what_has_not_ended(docmill: Docmill, past: Past) -> None:
     assert docmill("cancel", past.older, past.jobs["letter.txt"], "--json").json["cancelled"] == []
     assert docmill("results", past.newer).lines[0]["state"] == "done"
     assert docmill("cancel", "nosuch").code == 2
+
+
+def test_cancel_leaves_a_document_that_another_submission_waits_for_and_says_so(docmill: Docmill, past: Past) -> None:
+    with open_database(Settings().ledger_url) as database:
+        other = begin_submission(database, recipe="summarize")
+        add(database, other, [an_item(0, "later.txt", "Not now.", SUMMARIZE)])
+    job_id = past.jobs["later.txt"]
+    said = docmill("cancel", past.older)
+    assert said.out == "0 jobs cancelled, 1 left: other submissions wait for the same documents\n"
+    assert docmill("results", other).lines[0]["state"] == "queued"
+    assert f"submission {past.older} was cancelled; another one waits for it" in docmill("show", job_id).out
+    told = docmill("cancel", past.older, other, "--json").json
+    assert (told["cancelled"], told["left"]) == ([job_id], [])
 
 
 def test_in_a_pipe_a_table_line_is_a_line(docmill: Docmill, past: Past) -> None:

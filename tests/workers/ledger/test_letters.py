@@ -304,7 +304,9 @@ class TestReplace:
         third, (known,) = submit(database, ["a letter"])
         assert (known.job_id, known.created) == (new.id, False)
         assert progress(database, third)[JobState.RUNNING] == 1
-        assert cancel_submission(database, submission).job_ids == (new.id,)
+        for each in (submission, other):
+            assert cancel_submission(database, each).left == (new.id,)
+        assert cancel_submission(database, third).job_ids == (new.id,)
 
     def test_of_two_people_one_makes_it(self, database: Database, worker: Worker) -> None:
         _, added = submit(database, ["a letter"])

@@ -107,9 +107,29 @@ def test_cancelling_names_the_messages_to_revoke_and_leaves_what_others_submitte
     cancelled = cancel_submission(database, second)
     assert cancelled.job_ids == (again[1].job_id,)
     assert cancelled.message_ids == (f"{again[1].job_id}.0",)
+    assert cancelled.left == (added[1].job_id,)
     assert progress(database, first)[JobState.QUEUED] == 2
     assert cancel_jobs(database, [added[0].job_id, "job-nobody"]).job_ids == (added[0].job_id,)
     assert cancel_jobs(database, [added[0].job_id]).job_ids == ()
+
+
+def test_a_document_is_cancelled_with_the_last_submission_that_waits_for_it(database: Database) -> None:
+    first, (a, b, shared) = submit(database, ["a", "b", "shared"])
+    second, _ = submit(database, ["shared"])
+    third, _ = submit(database, ["shared", "shared"])
+    cancelled = cancel_submission(database, first)
+    assert (set(cancelled.job_ids), cancelled.left) == ({a.job_id, b.job_id}, (shared.job_id,))
+    assert progress(database, second)[JobState.QUEUED] == 1, "somebody else's document is not taken away"
+    again = cancel_submission(database, first)
+    assert (again.job_ids, again.left) == ((), (shared.job_id,))
+    told = story(database, shared.job_id)
+    assert told is not None
+    assert [event.detail for event in told.events if event.kind == "let_go"] == [{"submission": first}]
+    assert cancel_submission(database, third).left == (shared.job_id,)
+    last = cancel_submission(database, second)
+    assert (last.job_ids, last.left) == ((shared.job_id,), ())
+    assert last.message_ids == (f"{shared.job_id}.0",)
+    assert (cancelled + last).left == ()
 
 
 def test_there_is_nothing_to_tell_of_what_is_not_there(database: Database) -> None:
