@@ -121,7 +121,7 @@ def _let_go(scope: Scope, settings: Settings) -> None:
             from workers.transport import Pauses
 
             with client:
-                Pauses(client).resume(lanes)
+                lanes = Pauses(client).resume(lanes, fault=OverBudget.__name__)
             print(f"resumed: {', '.join(lanes)}")
     except (NotConfigured, redis.RedisError) as error:
         terminal.note(

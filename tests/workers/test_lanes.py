@@ -26,6 +26,9 @@ class Acceptance:
     async def probe(self) -> None:
         self._pauses.pause([TAKEN], "spend nothing", by="anna")
 
+    async def retires_on(self, model: str) -> None:
+        raise NotImplementedError
+
     async def ask(self, prompt: Prompt, route: Route) -> Answer:
         raise NotImplementedError
 
