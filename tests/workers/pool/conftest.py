@@ -88,6 +88,10 @@ class Worker:
             taken.append(json.loads(item[1]))
         return taken
 
+    def open(self, gate: str) -> None:
+        """Let the tasks end that wait there, and those that come later."""
+        self.notes_redis.rpush(gate, "open")
+
     def ask(self, command: str, **arguments: Any) -> Any:
         """Answer of this worker to a remote control or inspect command."""
         replies = self.app.control.broadcast(
@@ -142,10 +146,12 @@ class Worker:
         return int(self.redis.hlen(self.unacked))
 
     def robbed_s(self) -> float:
-        """Time its threads were ready to run while other processes had the processors."""
+        """Time its threads were ready to run while other processes, or other machines, had the processors."""
         assert self.process is not None
         threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(thread.read_text().split()[1]) for thread in threads) / 1e9
+        waited_s = sum(int(thread.read_text().split()[1]) for thread in threads) / 1e9
+        stolen_ticks = int(Path("/proc/stat").read_text().split(maxsplit=9)[8])
+        return waited_s + stolen_ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
         assert self.process is not None

@@ -12,13 +12,13 @@ from tests.workers.pool.conftest import Worker, wait_until
 IN_FLIGHT = 200
 
 
-def send_all(worker: Worker, seconds: float) -> tuple[str, set[str]]:
-    """Have 200 tasks running; the list of their notes and their ids."""
-    key = uuid.uuid4().hex
+def send_all(worker: Worker) -> tuple[str, str, set[str]]:
+    """Have 200 tasks running; the list of their notes, the gate where they wait, and their ids."""
+    key, gate = uuid.uuid4().hex, uuid.uuid4().hex
     with worker.app.producer_or_acquire() as producer:
-        sent = {worker.send("nap", seconds, key, producer=producer, ignore_result=True).id for _ in range(IN_FLIGHT)}
+        sent = {worker.send("nap_until", gate, key, producer=producer, ignore_result=True).id for _ in range(IN_FLIGHT)}
     assert {name for _, name in worker.notes(key, IN_FLIGHT)} == sent
-    return key, sent
+    return key, gate, sent
 
 
 def test_the_broker_dies_and_comes_back_and_each_task_runs_once(
@@ -27,21 +27,22 @@ def test_the_broker_dies_and_comes_back_and_each_task_runs_once(
     worker = start_worker(
         url=valkey.url, notes_url=shared_valkey.url, worker_concurrency=IN_FLIGHT + 50, mended_transport=True
     )
-    key, sent = send_all(worker, 3)
+    key, gate, sent = send_all(worker)
     wait_until(lambda: valkey_has_written(worker))
     valkey.kill()
+    worker.open(gate)
     half = worker.notes(key, IN_FLIGHT // 2)  # they end while there is no broker
     valkey.start()
     notes = half + worker.notes(key, IN_FLIGHT // 2)
     assert Counter(kind for kind, _ in notes) == {"ended": IN_FLIGHT}
     assert {name for _, name in notes} == sent
 
-    wait_until(lambda: worker.redis.hlen("unacked") == 0, timeout_s=30, explain=worker.tail)
+    wait_until(lambda: worker.held() == 0, timeout_s=30, explain=worker.tail)
     last = worker.send("nap", 0, key, ignore_result=True)
     assert worker.notes(key, 2) == [["started", last.id], ["ended", last.id]], (
         "it consumes again, and nothing ran twice"
     )
-    assert worker.ask("stats")["pool"]["in-flight"] == 0
+    wait_until(lambda: worker.ask("stats")["pool"]["in-flight"] == 0)
 
 
 def valkey_has_written(worker: Worker) -> bool:
@@ -58,9 +59,9 @@ def test_tasks_of_a_killed_worker_run_after_the_restart(
         mended_transport=True,
         broker_transport_options={"visibility_timeout": 4, "unacked_restore_interval": 1},
     )
-    key, sent = send_all(worker, 2)
+    key, gate, sent = send_all(worker)
     worker.kill()
-    worker.notes_redis.delete(key)
+    worker.open(gate)
     worker.start()
     notes = worker.notes(key, 2 * IN_FLIGHT)
     assert {name for kind, name in notes if kind == "ended"} == sent

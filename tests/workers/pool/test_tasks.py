@@ -39,7 +39,7 @@ def test_a_finished_job_is_gone_without_the_garbage_collector(start_worker: Call
 
 
 def test_plain_tasks_run_in_threads_and_leave_the_loop_alone(worker: Worker) -> None:
-    slow = worker.send("plain", 1)
+    slow = worker.send("plain", 4)
     assert worker.call("add", 1, 2) == 3
     assert not slow.ready()
     assert slow.get(timeout=20).startswith("def-task")

@@ -31,6 +31,7 @@ if app.conf.get("mended_transport"):
     install(app)
 
 clients: dict[str, redis.asyncio.Redis] = {}
+gates: dict[str, asyncio.Future[Any]] = {}
 seen: dict[str, Any] = {"ack_threads": [], "loop_threads": [], "spans": []}
 mark: ContextVar[str] = ContextVar("mark", default="unmarked")
 
@@ -92,9 +93,9 @@ async def nap(seconds: float, key: str = "") -> str:
     """Sleep; says on the list what became of it."""
     started = time.time()
     me = current_task.request.id
-    if key:
-        await note(key, ["started", me])
     try:
+        if key:
+            await note(key, ["started", me])  # whose reader may cancel us before we hear that it is there
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
         if key:
@@ -104,6 +105,17 @@ async def nap(seconds: float, key: str = "") -> str:
     if key:
         await note(key, ["ended", me])
     return "slept"
+
+
+@app.task
+async def nap_until(gate: str, key: str) -> None:
+    """Sleep until something is on the list `gate`, where it stays; says on the other list when it begins and ends."""
+    me = current_task.request.id
+    await note(key, ["started", me])
+    if gate not in gates:  # one connection for all that wait there
+        gates[gate] = asyncio.ensure_future(clients["notes"].blmove(gate, gate, timeout=0))
+    await asyncio.shield(gates[gate])
+    await note(key, ["ended", me])
 
 
 @app.task
@@ -326,7 +338,7 @@ async def hard_limited_and_stubborn(key: str) -> None:
 
 @app.task(time_limit=1)
 def plain_hard_limited() -> None:
-    time.sleep(4)
+    time.sleep(30)
 
 
 @app.task(rate_limit="5/s")
