@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,7 @@ def test_a_test_goes_through_every_channel_and_is_listed(docmill: Docmill, endpo
     (line,) = docmill("alerts", "--json").json
     assert (line["kind"], [way["channel"] for way in line["deliveries"]]) == ("test", ["log", "webhook"])
     assert all(way["sent_at"] and way["tries"] == 1 for way in line["deliveries"])
-    listed = docmill("alerts").out
-    assert listed.count("sent 0 s ago") + listed.count("sent 1 s ago") + listed.count("sent 2 s ago") == 2
+    assert len(re.findall(r"sent \d+ s ago", docmill("alerts").out)) == 2
 
 
 def test_a_channel_that_fails_is_named_and_no_secret_is(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_a_bad_key_is_told_and_loses_nothing(home: Path, tmp_path: Path, docmill
             start_new_session=True,
         )
         said = read_until(running, "→")
+        while [result["state"] for result in docmill("results").lines] != ["parked"] * 2:
+            time.sleep(0.1)
         running.send_signal(signal.SIGINT)
         assert running.stdout is not None
         said += running.stdout.read()

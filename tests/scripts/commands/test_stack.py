@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 UNWANTED = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "DOCMILL_DATABASE_URL", "DOCMILL_REDIS_URL", "NO_COLOR")
 PATIENCE_S = 45
 
+pytestmark = pytest.mark.timeout(150)
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -21,6 +22,13 @@ def endpoint() -> Iterator[Endpoint]:
 def mail() -> Iterator[MailServer]:
     with mail_server() as opened:
         yield opened
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for what the thread of an endpoint has yet to note."""
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - nothing there sets an event
+            await asyncio.sleep(0.01)
 
 
 def a_delivery(channel: str = "webhook") -> Delivery:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from config.files import BadConfig
 from config.settings import Settings
 from tasks.model.alert import Undelivered
-from tests.workers.alerts.conftest import a_delivery
+from tests.workers.alerts.conftest import a_delivery, until
 from tests.workers.alerts.far_side import Endpoint
 from workers.alerts import Channels, LogChannel, Webhook, configured
 
@@ -53,6 +53,7 @@ async def test_one_that_hangs_is_left_after_its_time_and_holds_up_no_other(endpo
         await hanging
     with pytest.raises(Undelivered, match="still busy"):
         await channels.send(a_delivery("webhook"))
+    await until(lambda: len(endpoint.requests) >= 1)
     assert len(endpoint.requests) == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from scripts.stack.valkey import free_port
 from tasks.model.alert import Undelivered
-from tests.workers.alerts.conftest import a_delivery
+from tests.workers.alerts.conftest import a_delivery, until
 from tests.workers.alerts.far_side import Endpoint, MailServer
 from workers.alerts import AppriseChannel, Channels
 
@@ -86,6 +86,7 @@ async def test_one_that_hangs_does_not_hold_up_the_end_of_the_process(endpoint: 
     channel.send(a_delivery("hook"))  # with which apprise is loaded
     with pytest.raises(Undelivered, match="no answer within 1 s"):
         await Channels([channel], timeout_s=1).send(a_delivery("hook"))
+    await until(lambda: len(endpoint.requests) >= 2)
     assert len(endpoint.requests) == 2
     # Python waits for an executor's threads when it ends; apprise would have one.
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]

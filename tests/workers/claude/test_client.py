@@ -156,7 +156,7 @@ async def test_the_deadline_is_wall_clock_also_where_bytes_trickle(claude: Claud
     started = time.monotonic()
     with pytest.raises(faults.TimedOut, match="within 1 s"):
         await claude.ask(prompt_of("{{sim:trickle}}"), a_route(stream=stream, deadline_s=1.2))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # a byte each 0.1 s would take longer
 
 
 @pytest.mark.parametrize("stream", [False, True])
