@@ -88,6 +88,14 @@ def test_a_repeat_is_allowed_only_after_a_death_and_only_where_crashed_calls_are
     assert found(*early, calls=(UNKNOWN, ANSWERED)).paid_twice == ["a"]
 
 
+def test_a_death_explains_what_the_far_side_noticed_late_and_no_answer_that_late() -> None:
+    cut = row("req-0", 11.5, outcome="client_gone") | {"ms": 8000.0}
+    again = row("req-1", 25)
+    assert found(cut, again, calls=(UNKNOWN, ANSWERED)).repeated == ["a"]
+    assert found(cut | {"ms": 12_000.0}, again, calls=(UNKNOWN, ANSWERED)).paid_twice == ["a"]
+    assert found(cut | {"outcome": "delivered"}, again, calls=(UNKNOWN, ANSWERED)).paid_twice == ["a"]
+
+
 def test_a_repeat_after_an_answer_that_was_kept_is_paid_twice() -> None:
     kept = OurCall(CallState.ANSWERED, "req-0", 1000)
     assert found(row("req-0", 11), row("req-1", 15), calls=(kept, ANSWERED)).paid_twice == ["a"]

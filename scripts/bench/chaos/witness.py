@@ -16,7 +16,9 @@ from tasks.model.job import ENDED, JobState
 BEFORE_S = 0.5
 """An answer that the far side wrote so shortly before its worker died may not have been read by it."""
 AFTER_S = 2.0
-"""How long after a death the far side may take to notice it."""
+"""How long after its reader's death an answer may still be written."""
+NOTICED_AFTER_S = 10.0
+"""How long after a death the far side, on a busy machine, may take to notice that nobody is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Death:
     def explains(self, row: Mapping[str, Any]) -> bool:
         """Whether the answer of this row of the bill may not have reached a living worker."""
         ended: float = row["at"] + row["ms"] / 1000
-        return row["at"] <= self.at and self.since - BEFORE_S <= ended <= self.at + AFTER_S
+        after_s = NOTICED_AFTER_S if row["outcome"] == "client_gone" else AFTER_S
+        return row["at"] <= self.at and self.since - BEFORE_S <= ended <= self.at + after_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from workers.transport import Quarantine
 AWAY_S = 30.0
 REFUSES_S = 10.0
 CONSUMES_WITHIN_S = 30.0
+FEW_RETRIES = 5
 REQUESTS_EACH = 2
 """Of a document whose first request fails."""
 
@@ -26,8 +27,15 @@ def kill_broker(scene: Scene) -> None:
 
 def flush_broker(scene: Scene) -> None:
     """Everything in the broker is gone: the backlog, and the retries that wait for their time."""
-    scene.until(lambda: scene.states().get(JobState.WAITING, 0) > 10, "retries wait")
-    scene.notes.append(f"flushed with {scene.states()[JobState.WAITING]} retries waiting")
+    waiting = 0
+
+    def retries_wait() -> bool:
+        nonlocal waiting
+        waiting = scene.states().get(JobState.WAITING, 0)
+        return waiting > FEW_RETRIES
+
+    scene.until(retries_wait, "retries wait")
+    scene.notes.append(f"flushed with {waiting} retries waiting")
     with scene.broker() as client:
         client.flushall()
     scene.kills += 1

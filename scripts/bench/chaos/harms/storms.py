@@ -25,7 +25,8 @@ def storm(scene: Scene, *, lasts_s: float) -> None:
     rows = scene.mill.bill()
     counts = per_second(rows)
     calm_s = int(struck_at - min(row["at"] for row in rows))
-    calm = max(counts[: max(1, calm_s)])
+    # A machine that stands still in the calm has few requests in it; that each slot asks once is no wave.
+    calm = max(scene.slots, *counts[: max(1, calm_s)])
     busiest = max(counts[calm_s + 1 :], default=0)
     scene.notes.append(f"requests in each second: {histogram(counts)}  (busiest {max(counts)})")
     if soon := too_soon(rows):
