@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +23,16 @@ from workers.transport import Pauses
 SECRET = "s3cret"
 
 
-@pytest.mark.timeout(120)
+def leave_the_day_a_minute() -> None:
+    """What is told is told of a day: wait for the next where this one is as good as over."""
+    left_s = 86_400 - time.time() % 86_400
+    if left_s < 60:
+        time.sleep(left_s)
+
+
+@pytest.mark.timeout(180)
 def test_a_threshold_and_a_stopped_lane_are_told_of_once_though_two_beats_run(tmp_path: Path) -> None:
+    leave_the_day_a_minute()
     with http_endpoint() as endpoint:
         chosen = {
             "total_every_s": 1,
@@ -42,7 +51,14 @@ def test_a_threshold_and_a_stopped_lane_are_told_of_once_though_two_beats_run(tm
                 Pauses(client).pause(["docmill.high"], "over the limit", by="worker", seconds=3_600, fault="SpendCap")
             for name in ("beat-1", "beat-2"):
                 mill.start_beat(name)
+
+            def sent() -> list[str]:
+                ways = [way for alert in read_alerts(database, 10) for way in alert.deliveries]
+                return sorted(way.channel for way in ways if way.sent_at and way.tries == 1)
+
             mill.until(lambda: len(endpoint.requests) >= 2, "the alerts came")
+            mill.until(lambda: len(sent()) >= 4, "all are known to have come")
+            mill.until(lambda: mill.log(1).read_text().count("event=alert ") >= 2, "they are in the log")
             turn = read_days(database)[0].counted_at
             mill.until(lambda: read_days(database)[0].counted_at > turn, "the day was counted again")
 
@@ -57,10 +73,7 @@ def test_a_threshold_and_a_stopped_lane_are_told_of_once_though_two_beats_run(tm
 
             (day,) = read_days(database)
             assert (day.total.calls, day.total.cost_nanousd, day.closed_at) == (5, charged, None)
-            ways = [way for alert in read_alerts(database, 10) for way in alert.deliveries]
-            assert (
-                sorted(way.channel for way in ways if way.sent_at and way.tries == 1) == ["log"] * 2 + ["webhook"] * 2
-            )
+            assert sent() == ["log"] * 2 + ["webhook"] * 2
             written = mill.log(1).read_text()
             assert written.count("event=alert ") == 2
             assert "hunter2" not in written

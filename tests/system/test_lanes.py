@@ -10,6 +10,7 @@ import redis
 
 from config.catalogue import Complexity
 from tasks.model.job import JobState
+from tasks.rules.parking import STORM_CALLS
 from tests.system.mill import Mill
 from workers.ledger import story
 from workers.limiter import read_limits
@@ -128,7 +129,7 @@ def test_a_cut_answer_is_asked_again_with_twice_the_room(mill: Mill) -> None:
 def test_a_storm_stops_the_lane(mill: Mill) -> None:
     """The last of the module: its documents wait for longer than a test."""
     mill.simulator.configure(faults={"529": 1.0})
-    mill.submit(letters(40, "storm"))
+    mill.submit(letters(STORM_CALLS, "storm"))  # no more: a second storm would make the pause longer
     mill.until(lambda: bool(pauses_of(mill)), "the lane is paused")
     pause = pauses_of(mill)["docmill.low"]
     assert pause.fault == "Overloaded"

@@ -137,9 +137,9 @@ def test_sigterm_lets_calls_finish_hands_back_what_was_not_sent_and_repeats_no_c
     tmp_path: Path, on_crash: str
 ) -> None:
     (tmp_path / "catalogue.toml").write_text("[lanes.low]\nconcurrency = 2\n")
-    with Mill(tmp_path, settings={"on_crash": on_crash}) as mill:
+    with Mill(tmp_path, settings={"on_crash": on_crash, "drain_timeout_s": 8}) as mill:
         worker = mill.start_worker()
-        texts = ["{{sim:latency:2}} quick", "{{sim:latency:20}} slow", "waits"]
+        texts = ["{{sim:latency:4}} quick", "{{sim:latency:20}} slow", "waits"]
         receipt = mill.submit(texts, complexity=Complexity.LOW)
         mill.until(lambda: in_flight(mill) == 2, "both calls are under way")
         worker.send_signal(signal.SIGTERM)
@@ -152,8 +152,9 @@ def test_sigterm_lets_calls_finish_hands_back_what_was_not_sent_and_repeats_no_c
             assert len(mill.bill()) == 3
         else:
             assert mill.states(receipt) == {JobState.DONE: 1, JobState.QUEUED: 2}
-            mill.start_worker()
+            again = mill.start_worker()
             mill.until(lambda: mill.states(receipt).get(JobState.RUNNING) == 1, "the slow one runs again")
+            again.kill()  # which is shorter than its grace
 
 
 @pytest.mark.parametrize(
