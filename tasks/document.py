@@ -88,7 +88,7 @@ async def attempt(job: Job, here: World) -> tuple[Verdict, Call | None]:
 async def write_intent(call: Call, prompt: Prompt, route: Route, job: Job, here: World) -> None:
     """Have the ledger know of the call before it is made, or give its place in the rate limits back."""
     try:
-        await here.ledger.sending(call, route, prompt.shell)
+        await here.ledger.sending(job, call, route, prompt.shell)
     except BaseException:
         here.limiter.release(job.token)
         raise

@@ -57,11 +57,11 @@ class Ledger(Protocol):
     async def claim(self, job_id: str, generation: int) -> Job | None:
         """Take a queued or waiting job; None when another message, worker or person was faster."""
 
-    async def sending(self, call: Call, route: Route, shell: str) -> None:
+    async def sending(self, job: Job, call: Call, route: Route, shell: str) -> None:
         """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request.
 
         Holds `call.held_nanousd` of the budgets that it counts toward, in the same step, until the call ends. Raises
-        `ClaimLost` when another worker or a person has the job by now, `OverBudget` where a hard budget has no room.
+        `ClaimLost` when another claim or a person has the job by now, `OverBudget` where a hard budget has no room.
         """
 
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:

@@ -170,7 +170,7 @@ async def _run(ledger: GroupedLedger, one: Added) -> None:
         queued_ms=job.queued_ms,
         estimate_nanousd=1_000_000,
     )
-    await ledger.sending(call, ROUTE, SHELL)
+    await ledger.sending(job, call, ROUTE, SHELL)
     call = replace(
         call,
         state=CallState.ANSWERED,

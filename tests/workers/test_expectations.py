@@ -67,7 +67,7 @@ async def fill(url: str, database: Database) -> None:
             assert job is not None
             call, shell = call_of(job)
             call = replace(call, characters=40)
-            await ledger.sending(call, ROUTE, shell)
+            await ledger.sending(job, call, ROUTE, shell)
             await ledger.settle(job, answered(call), Done("an answer"))
 
 

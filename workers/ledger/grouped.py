@@ -137,9 +137,9 @@ class GroupedLedger:
             self._enqueue(Return(job_id, wish.token, None)).add_done_callback(_look_away)
             raise
 
-    async def sending(self, call: Call, route: Route, shell: str) -> None:
+    async def sending(self, job: Job, call: Call, route: Route, shell: str) -> None:
         """See `tasks.ports.Ledger`."""
-        if not await self._ask(Sending(call, route, shell)):
+        if not await self._ask(Sending(job.token, call, route, shell)):
             raise ClaimLost(f"job {call.job_id!r}: claimed by another worker, or cancelled, before its call was sent")
 
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:
@@ -215,7 +215,7 @@ class GroupedLedger:
             tally = self._budgets.tally(connection, [each.call for each in sendings], [call.id for call in ended])
             prices.keep(connection, unkept.values(), at)
             moved = moving.settle(connection, settlements, at=at, tally=tally)
-            allowed = moving.sending(connection, sendings, owner=owner, at=at, tally=tally)
+            allowed = moving.sending(connection, sendings, at=at, tally=tally)
             moving.claim(connection, claims, owner=owner, at=at)
             moving.hand_back(connection, returns, at=at, tally=tally)
             if tally is not None:

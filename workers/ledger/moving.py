@@ -52,8 +52,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request about to go out."""
+    """A request about to go out, for the claim with this token."""
 
+    token: str
     call: Call
     route: Route
     shell: str
@@ -128,7 +129,7 @@ def claimed(connection: Connection, claims: Sequence[Claim], recipes: Recipes) -
 
 
 def sending(
-    connection: Connection, requests: Sequence[Sending], *, owner: str, at: datetime, tally: Tally | None = None
+    connection: Connection, requests: Sequence[Sending], *, at: datetime, tally: Tally | None = None
 ) -> set[str]:
     """Write the intent of calls. Returns the ids of those that may be sent.
 
@@ -137,15 +138,14 @@ def sending(
     routes = [
         {
             "id": each.call.job_id,
-            "generation": each.call.generation,
-            "owner": owner,
+            "token": each.token,
             "model": each.route.model,
             "reason": storable(each.route.reason),
         }
         for each in requests
     ]
-    ours = {job_id for (job_id,) in steps.ROUTE.run(connection, routes)}
-    allowed = [each for each in requests if each.call.job_id in ours]
+    ours = {token for (token,) in steps.ROUTE.run(connection, routes)}
+    allowed = [each for each in requests if each.token in ours]
     if tally is not None:
         admitted = tally.admit(connection, [each.call for each in allowed])
         allowed = [each for each in allowed if each.call.id in admitted]

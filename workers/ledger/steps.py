@@ -182,16 +182,16 @@ def _cancel(given: Given) -> Statement:
 
 
 def _route(given: Given) -> Statement:
+    # The token: a worker that was given up by mistake may hold an earlier claim of the same message, and a later one.
     return (
         update(jobs)
         .where(
             jobs.c.id == given["id"],
-            jobs.c.generation == given["generation"],
-            jobs.c.owner == given["owner"],
+            jobs.c.token == given["token"],
             jobs.c.state == word(target(Step.CLAIM)),
         )
         .values(route_model=given["model"], route_reason=given["reason"])
-        .returning(jobs.c.id)
+        .returning(jobs.c.token)
     )
 
 
@@ -325,7 +325,7 @@ DELAY = Many(
 PARK = Many(_park, {"id": ID, "token": ID, "throttles": NUMBER, "faults": Json, "at": MOMENT, **FAULT_TYPES})
 BURY = Many(_bury, {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
 CANCEL = Many(_cancel, {"id": ID, "at": MOMENT})
-ROUTE = Many(_route, {"id": ID, "generation": NUMBER, "owner": ID, "model": ID, "reason": ID})
+ROUTE = Many(_route, {"id": ID, "token": ID, "model": ID, "reason": ID})
 OPEN_CALL = Many(lambda given: given.insert_into(calls), CALL_TYPES)
 END_CALL = Many(_end_call, CALL_END_TYPES)
 LOSE_CALLS = Many(_lose_calls, {"id": ID, "at": MOMENT})

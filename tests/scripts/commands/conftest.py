@@ -113,7 +113,7 @@ async def _make_past(home: Path) -> Past:
                 assert job is not None
                 prompt = write_prompt(job.document, job.recipe, job.values)
                 call = _call(job, prompt)
-                await ledger.sending(call, a_route(), prompt.shell)
+                await ledger.sending(job, call, a_route(), prompt.shell)
                 await ledger.settle(job, _ended(call, text, verdict), verdict)
         jobs = {one.name: one.job_id for one in (*waiting, *added)}
     return Past(older, newer, jobs)

@@ -93,7 +93,7 @@ async def _answer_all(url: str) -> None:
             prompt = write_prompt(job.document, job.recipe, job.values)
             route = a_route(max_tokens=job.recipe.max_tokens)
             call = call_of(job, prompt, route)
-            await ledger.sending(call, route, prompt.shell)
+            await ledger.sending(job, call, route, prompt.shell)
             usage = Usage(input=prompt.characters // 4, output=40)
             await ledger.settle(
                 job,

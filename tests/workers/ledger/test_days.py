@@ -123,7 +123,7 @@ def ledger(database: Database) -> Ledger:
     _, added = submit(database, ["a", "b", "c"])
     job = worker.must_claim(added[0].job_id)
     call, shell = call_of(job)
-    assert worker.send(Sending(call, ROUTE, shell))  # which keeps the shell that the others point to
+    assert worker.send(Sending(job.token, call, ROUTE, shell))  # which keeps the shell that the others point to
     made = Ledger(database, [one.job_id for one in added], call.shell_hash)
     made._write(
         lambda connection: connection.execute(update(jobs).where(jobs.c.id == added[1].job_id).values(recipe="sort"))

@@ -62,7 +62,7 @@ async def claimed(ledger: Ledger, job_id: str, generation: int = 0) -> Job:
 async def run(ledger: Ledger, job_id: str) -> None:
     job = await claimed(ledger, job_id)
     call, shell = call_of(job)
-    await ledger.sending(call, ROUTE, shell)
+    await ledger.sending(job, call, ROUTE, shell)
     assert await ledger.settle(job, answered(call), Done(f"out of {job.document.text}"))
 
 
@@ -115,7 +115,7 @@ async def test_nothing_may_be_sent_for_a_job_that_was_cancelled(database: Databa
     cancel_jobs(database, [job.id])
     call, shell = call_of(job)
     with pytest.raises(ClaimLost):
-        await ledger.sending(call, ROUTE, shell)
+        await ledger.sending(job, call, ROUTE, shell)
     assert not await ledger.settle(job, None, Bury(Rejected("no")))
     await ledger.hand_back(job, None)
     told = story(database, job.id)

@@ -35,7 +35,7 @@ async def call_all(database: Database, url: str, texts: list[str]) -> list[str]:
             assert job is not None
             call, shell = call_of(job)
             call = replace(call, characters=len(one.name))
-            await ledger.sending(call, ROUTE, shell)
+            await ledger.sending(job, call, ROUTE, shell)
             if one is added[-1]:
                 fault = TimedOut("silent")
                 await ledger.settle(job, replace(call, state=CallState.UNKNOWN, fault=fault.kind), Bury(fault))
@@ -79,7 +79,7 @@ async def test_a_pdf_that_was_sent_as_it_is_is_told_from_one_with_text(database:
             job = await ledger.claim(one.job_id, one.generation)
             assert job is not None
             call, shell = call_of(job)
-            await ledger.sending(replace(call, characters=20_000), ROUTE, shell)
+            await ledger.sending(job, replace(call, characters=20_000), ROUTE, shell)
             await ledger.settle(job, answered(replace(call, characters=20_000)), Done("an answer"))
     assert [one.sample.is_pdf for one in recent_samples(database, 100)] == [True, False]
 

@@ -78,7 +78,7 @@ class Worker:
         return claimed
 
     def send(self, sending: Sending) -> None:
-        write = partial(moving.sending, requests=[sending], owner=OWNER, at=self.database.now())
+        write = partial(moving.sending, requests=[sending], at=self.database.now())
         assert sending.call.id in self.database.write(write)
 
     def settle(self, running: Job, verdict: Verdict, call: Call | None = None) -> None:
@@ -99,7 +99,7 @@ def bury(worker: Worker, added: Sequence[Added], fault: Fault = REJECTED) -> Non
 
 def sent(worker: Worker, running: Job) -> Call:
     call, shell = call_of(running)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(running.token, call, ROUTE, shell))
     return call
 
 

@@ -48,6 +48,8 @@ class Worker:
         self.database = database
         self.name = name
         self.late = timedelta()
+        self.tokens: dict[str, str] = {}
+        """Of its last claim of each job."""
         self._claims = 0
         self.report()
 
@@ -64,7 +66,10 @@ class Worker:
         self.database.write(
             partial(moving.claim, claims=[claim], owner=name, at=at),
         )
-        return self.database.read(partial(moving.claimed, claims=[claim], recipes=Recipes())).get(claim.token)
+        job = self.database.read(partial(moving.claimed, claims=[claim], recipes=Recipes())).get(claim.token)
+        if job is not None:
+            self.tokens[job.id] = job.token
+        return job
 
     def must_claim(self, job_id: str, generation: int = 0) -> Job:
         job = self.claim(job_id, generation)
@@ -72,7 +77,7 @@ class Worker:
         return job
 
     def send(self, sending: Sending) -> bool:
-        write = partial(moving.sending, requests=[sending], owner=self.name, at=self._now())
+        write = partial(moving.sending, requests=[sending], at=self._now())
         return sending.call.id in self.database.write(write)
 
     def settle(self, job: Job, verdict: Verdict, call: Call | None = None) -> bool:
@@ -143,7 +148,7 @@ def test_an_answer_ends_the_job_with_its_call_and_cost(database: Database, worke
     submission_id, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
-    assert worker.send(Sending(call, ROUTE, shell))
+    assert worker.send(Sending(job.token, call, ROUTE, shell))
     assert worker.settle(job, Done("out"), answered(call))
     told = tell(database, job.id)
     assert told.job.state is JobState.DONE
@@ -241,7 +246,7 @@ def test_a_job_handed_back_is_free_for_the_same_message(database: Database, work
     _, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(job.token, call, ROUTE, shell))
     worker.hand_back(job, replace(call, state=CallState.UNKNOWN, fault="Cancelled"))
     assert Worker(database, "worker-b").must_claim(job.id).attempt == 0
     assert not worker.settle(job, Bury(Rejected("late")))
@@ -252,7 +257,7 @@ def test_a_job_whose_call_a_stop_cut_off_is_left_to_a_person(database: Database,
     _, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(job.token, call, ROUTE, shell))
     for _ in range(2):  # the answer to the first commit was lost
         worker.hand_back(job, replace(call, state=CallState.UNKNOWN, fault="Cancelled"), Fate.UNCERTAIN)
     told = tell(database, job.id)
@@ -280,7 +285,7 @@ def test_a_running_job_is_nobody_elses_until_its_worker_is_judged(database: Data
     _, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(job.token, call, ROUTE, shell))
     other = Worker(database, "worker-b")
     other.late = timedelta(hours=1)
     assert other.claim(job.id) is None  # however long its owner has not been seen
@@ -289,21 +294,35 @@ def test_a_running_job_is_nobody_elses_until_its_worker_is_judged(database: Data
     told = tell(database, job.id)
     assert kinds(told) == ["created", "claimed", "worker_lost", "claimed"]
     assert told.calls[0].state is CallState.UNKNOWN
-    assert not worker.send(Sending(replace(call, id="call-late"), ROUTE, shell))
+    assert not worker.send(Sending(job.token, replace(call, id="call-late"), ROUTE, shell))
     assert not worker.settle(job, RetryIn(1, ServerFailed("late"), counts=True))
     assert other.settle(taken, Done("out"))
+
+
+def test_of_two_claims_by_the_same_process_the_later_one_may_send(database: Database, worker: Worker) -> None:
+    """It was given up by mistake while its first claim waited for its turn, and got the job once more."""
+    _, (added,) = submit(database, ["a"])
+    first = worker.must_claim(added.job_id)
+    worker.die(first, Fate.AGAIN)
+    second = worker.must_claim(added.job_id)
+    requests = [Sending(job.token, call_of(job)[0], ROUTE, call_of(job)[1]) for job in (first, second)]
+    assert not worker.send(requests[0])
+    write = partial(moving.sending, requests=requests, at=database.now())  # as one group
+    assert database.write(write) == {requests[1].call.id}
+    assert database.write(write) == {requests[1].call.id}, "the answer to the first commit was lost"
+    assert [line.id for line in tell(database, added.job_id).calls] == [requests[1].call.id]
 
 
 def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: Database, worker: Worker) -> None:
     _, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(job.token, call, ROUTE, shell))
     other = Worker(database, "worker-b")
     worker.die(job, Fate.AGAIN, sent=True)
     taken = other.must_claim(job.id)
     second, _ = call_of(taken)
-    other.send(Sending(second, ROUTE, shell))
+    other.send(Sending(taken.token, second, ROUTE, shell))
     assert worker.settle(job, Done("late, and first"), answered(call))
     assert not other.settle(taken, Done("too late"), answered(second))
     told = tell(database, job.id)
@@ -317,9 +336,9 @@ def test_nothing_is_sent_for_a_cancelled_job_and_its_call_is_recorded_all_the_sa
     _, (added, other) = submit(database, ["a", "b"])
     job, in_flight = worker.must_claim(added.job_id), worker.must_claim(other.job_id)
     call, shell = call_of(in_flight)
-    worker.send(Sending(call, ROUTE, shell))
+    worker.send(Sending(in_flight.token, call, ROUTE, shell))
     cancel_jobs(database, [job.id, in_flight.id])
-    assert not worker.send(Sending(call_of(job)[0], ROUTE, shell))
+    assert not worker.send(Sending(job.token, call_of(job)[0], ROUTE, shell))
     assert not worker.settle(in_flight, Done("out"), answered(call))
     told = tell(database, in_flight.id)
     assert (told.job.state, told.job.output, told.calls[0].cost_nanousd) == (JobState.CANCELLED, None, 123)
@@ -330,7 +349,7 @@ def test_an_unknown_cost_is_counted_apart_and_is_not_zero(database: Database, wo
     for one, cost in zip(added, [100, None, 50], strict=True):
         job = worker.must_claim(one.job_id)
         call, shell = call_of(job)
-        worker.send(Sending(call, ROUTE, shell))
+        worker.send(Sending(job.token, call, ROUTE, shell))
         worker.settle(job, Done("out"), answered(call, cost_nanousd=cost))
     total = summary(database, submission_id)
     assert total is not None

@@ -42,7 +42,7 @@ async def begun(ledger: GroupedLedger, job_id: str, generation: int = 0) -> tupl
     job = await ledger.claim(job_id, generation)
     assert job is not None
     call, shell = call_of(job)
-    await ledger.sending(call, ROUTE, shell)
+    await ledger.sending(job, call, ROUTE, shell)
     return job, call
 
 
@@ -126,7 +126,7 @@ async def test_a_call_is_booked_once_however_often_it_is_recorded(
         if job is None:  # hypothesis has tried this one before
             return
         call, shell = call_of(job)
-        await ledger.sending(call, ROUTE, shell)
+        await ledger.sending(job, call, ROUTE, shell)
         good, lost = bought(call, usage, PRICE), replace(call, state=CallState.UNKNOWN, fault="TimedOut")
         for record in records:
             match record:

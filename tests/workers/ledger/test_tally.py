@@ -78,8 +78,8 @@ class Process(Worker):
 
     def open(self, *calls: Call, shell: str = "{}") -> dict[str, OverBudget]:
         def work(connection: Connection, counted: tally.Tally | None) -> None:
-            wanted = [Sending(call, ROUTE, shell) for call in calls]
-            moving.sending(connection, wanted, owner=self.name, at=self._now(), tally=counted)
+            wanted = [Sending(self.tokens[call.job_id], call, ROUTE, shell) for call in calls]
+            moving.sending(connection, wanted, at=self._now(), tally=counted)
 
         found = self._write(work, wanted=calls)
         return found.refused if found else {}
@@ -345,7 +345,7 @@ async def test_five_hundred_at_once_over_three_ledgers_overshoot_nothing_and_use
         call, shell = intent(job, most, held)
         while True:
             try:
-                await ledger.sending(call, ROUTE, shell)
+                await ledger.sending(job, call, ROUTE, shell)
                 break
             except OverBudget as fault:
                 if fault.retry_after_s is None:
@@ -373,11 +373,11 @@ async def test_a_ledger_goes_by_a_budget_soon_after_it_was_set(url: str, databas
         jobs = [await ledger.claim(one.job_id, 0) for one in added]
         first, second = [job for job in jobs if job is not None]
         call, shell = intent(first)
-        await ledger.sending(call, ROUTE, shell)
+        await ledger.sending(first, call, ROUTE, shell)
         allow(database, 500)
         await asyncio.sleep(budgets.OBEYED_AFTER_S)
         with pytest.raises(OverBudget, match="budget of the day"):
-            await ledger.sending(intent(second)[0], ROUTE, shell)
+            await ledger.sending(second, intent(second)[0], ROUTE, shell)
         await ledger.hand_back(second, None)
         await ledger.settle(first, unknown(call), RetryIn(0, TimedOut("silent"), counts=True))
     assert (now(database).spent_nanousd, now(database).held_nanousd) == (900, 0)

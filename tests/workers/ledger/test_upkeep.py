@@ -44,7 +44,7 @@ def running(database: Database, worker: Worker, text: str = "a", *, sent: bool =
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
     if sent:
-        worker.send(Sending(call, ROUTE, shell))
+        worker.send(Sending(job.token, call, ROUTE, shell))
     return job, call
 
 

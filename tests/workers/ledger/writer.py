@@ -21,7 +21,7 @@ async def main(url: str, submission_id: str) -> None:
                 job = await ledger.claim(job_id, 0)
                 assert job is not None
                 call, shell = call_of(job)
-                await ledger.sending(call, ROUTE, shell)
+                await ledger.sending(job, call, ROUTE, shell)
                 if await ledger.settle(job, answered(call), Done("out")):
                     print(job_id, flush=True)
 
