@@ -196,7 +196,10 @@ class Upkeep(Protocol):
         """Note that these are dead; how many have died within so long, those that were not noted yet included."""
 
     async def resolve(self, fates: Sequence[tuple[LostJob, Fate]]) -> tuple[list[Message], list[Burial]]:
-        """Move the jobs that are still with their owners: messages of those queued again, and what was buried."""
+        """Move the jobs that are still with their owners: messages of those queued again, and what was buried.
+
+        Those whose call has gone out since `lost_jobs` are left as they are, to be judged by that.
+        """
 
     async def standing(self) -> Mapping[str, Standing]:
         """What the ledger believes of each queue that has unfinished jobs."""

@@ -208,6 +208,18 @@ def _lose_calls(given: Given) -> Statement:
     )
 
 
+def _lock_lost(given: Given) -> Statement:
+    return select(jobs.c.id).where(jobs.c.id == given["id"], jobs.c.token == given["token"]).with_for_update(of=jobs)
+
+
+def _sent_for(given: Given) -> Statement:
+    return select(calls.c.job_id).where(
+        calls.c.job_id == given["id"],
+        calls.c.generation == given["generation"],
+        calls.c.state == word(CallState.SENT),
+    )
+
+
 def _job(given: Given) -> Select[Any]:
     return (
         select(
@@ -301,6 +313,8 @@ CLAIMED = (*OF_JOB, "free_since", "started_at")
 DOCUMENT = ("hash", "media_type", "content", "text", "pages")
 
 CLAIM = Many(_claim, CLAIM_TYPES)
+LOCK_LOST = Many(_lock_lost, {"id": ID, "token": ID})
+FIND_SENT = Many(_sent_for, {"id": ID, "generation": NUMBER})
 HAND_BACK_LOST = Many(_hand_back_lost, {"id": ID, "token": ID, "lane": ID})
 LOSE = Many(_end_lost(Step.LOSE), {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})
 BURY_LOST = Many(_end_lost(Step.BURY), {"id": ID, "token": ID, "at": MOMENT, **FAULT_TYPES})

@@ -198,6 +198,12 @@ def _note_deaths(
 def _resolve(
     connection: Connection, fates: Sequence[tuple[LostJob, Fate]], suspect: str, at: datetime
 ) -> tuple[list[Message], list[Burial]]:
+    tally = open_tally(
+        connection,
+        read_limits(connection),
+        ended=[call.id for call in open_calls_of(connection, [job.id for job, _ in fates])],
+    )
+    fates = _as_judged(connection, fates)
     back = [
         {"id": job.id, "token": job.token, "lane": suspect if fate is Fate.ALONE else job.lane}
         for job, fate in fates
@@ -210,11 +216,6 @@ def _resolve(
             if each is fate
         ]
         for fate in (Fate.UNCERTAIN, Fate.DEAD)
-    )
-    tally = open_tally(
-        connection,
-        read_limits(connection),
-        ended=[call.id for call in open_calls_of(connection, [job.id for job, _ in fates])],
     )
     queued = {job_id for (job_id,) in steps.HAND_BACK_LOST.run(connection, back)}
     ended = {job_id for (job_id,) in steps.LOSE.run(connection, held) + steps.BURY_LOST.run(connection, dead)}
@@ -229,6 +230,18 @@ def _resolve(
     ]
     buried = [Burial(job.id, job.generation, job.lane, _fault(job, fate)) for job, fate in moved if fate is Fate.DEAD]
     return again, buried
+
+
+def _as_judged(connection: Connection, fates: Sequence[tuple[LostJob, Fate]]) -> list[tuple[LostJob, Fate]]:
+    """Without the jobs whose call went out since they were looked at: they are for the next sweep to judge.
+
+    Their owner is taken for dead, and may be alive. The rows are locked before the calls are looked for, by a statement
+    of its own: on PostgreSQL it sees what has been committed until then, and nothing can be sent after it.
+    """
+    unsent = [{"id": job.id, "token": job.token, "generation": job.generation} for job, _ in fates if not job.sent]
+    steps.LOCK_LOST.run(connection, unsent)
+    sent = {job_id for (job_id,) in steps.FIND_SENT.run(connection, unsent)}
+    return [(job, fate) for job, fate in fates if job.sent or job.id not in sent]
 
 
 def _event(job: LostJob, fate: Fate, at: datetime) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete, text
 
 from tasks.model.call import Call, CallState, Kept
 from tasks.model.fault import NoRoom, Rejected, ServerFailed, SpendCap
@@ -20,7 +21,7 @@ from tasks.rules.judging import Fate
 from tests.values import an_answer
 from tests.workers.ledger.samples import ROUTE, answered, call_of, item, submit
 from tests.workers.ledger.test_moving import Worker, kinds, tell
-from workers.ledger import Database, GroupedLedger, Upkeep, add, begin_submission, health
+from workers.ledger import Database, GroupedLedger, Upkeep, add, begin_submission, health, moving
 from workers.ledger.moving import Sending
 from workers.ledger.tables import workers
 
@@ -117,6 +118,54 @@ async def test_deaths_are_counted_from_claim_to_claim(database: Database, worker
         assert [each.crashes for each in lost] == [deaths]
         worker.claim(job.id)
     assert tell(database, job.id).job.state is JobState.DEAD
+
+
+@pytest.mark.parametrize("fate", [Fate.AGAIN, Fate.ALONE, Fate.DEAD])
+async def test_a_job_whose_call_went_out_since_it_was_looked_at_is_judged_anew(
+    database: Database, worker: Worker, upkeep: Upkeep, fate: Fate
+) -> None:
+    (job, call), (other, _) = running(database, worker, "a"), running(database, worker, "b")
+    lost = await upkeep.lost_jobs(["worker-a"])
+    assert worker.send(Sending(job.token, call, ROUTE, call_of(job)[1]))
+    messages, _ = await upkeep.resolve([(each, fate) for each in lost])
+    assert {message.job_id for message in messages} == (set() if fate is Fate.DEAD else {other.id})
+    assert tell(database, job.id).job.state is JobState.RUNNING
+    (again,) = await upkeep.lost_jobs(["worker-a"])
+    assert (again.id, again.sent) == (job.id, True)
+    assert await upkeep.resolve([(again, Fate.UNCERTAIN)]) == ([], [])
+    assert tell(database, job.id).job.state is JobState.UNCERTAIN
+
+
+@pytest.mark.parametrize("dialect", [pytest.param("postgresql", marks=pytest.mark.postgres)])
+async def test_a_call_that_goes_out_while_its_job_is_being_judged_is_seen(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    job, call = running(database, worker)
+    lost = await upkeep.lost_jobs(["worker-a"])
+    written, may_commit = threading.Event(), threading.Event()
+
+    def send(connection: Connection) -> None:
+        requests = [Sending(job.token, call, ROUTE, call_of(job)[1])]
+        assert moving.sending(connection, requests, at=database.now()) == {call.id}
+        written.set()
+        may_commit.wait(10)
+
+    sending = asyncio.create_task(asyncio.to_thread(database.write, send))
+    await asyncio.to_thread(written.wait, 10)
+    judging = asyncio.create_task(upkeep.resolve([(each, Fate.AGAIN) for each in lost]))
+    while not await asyncio.to_thread(database.read, _is_anyone_waiting):
+        assert not judging.done(), "it has to wait for the row"
+    may_commit.set()
+    await sending
+    assert await judging == ([], [])
+    assert tell(database, job.id).job.state is JobState.RUNNING
+
+
+def _is_anyone_waiting(connection: Connection) -> bool:
+    waiting = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    return bool(connection.execute(text(waiting)).scalar_one())
 
 
 async def test_a_job_that_moved_on_is_not_judged(database: Database, worker: Worker, upkeep: Upkeep) -> None:
