@@ -67,7 +67,8 @@ class Ledger(Protocol):
     async def settle(self, job: Job, call: Call | None, verdict: Verdict) -> bool:
         """Record the call's end and move the job by the verdict, in one transaction.
 
-        False when the job was not ours any more; the call is recorded all the same.
+        False when the job was not ours any more; the call is recorded all the same. `Done` needs no claim: it ends the
+        job of an earlier one, too, unless that has ended or a person has given it up.
         """
 
     async def hand_back(self, job: Job, call: Call | None, fate: Fate = Fate.AGAIN) -> None:

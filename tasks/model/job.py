@@ -56,9 +56,11 @@ _WAYS: Mapping[tuple[JobState, Step], JobState] = {
     (JobState.WAITING, Step.CLAIM): JobState.RUNNING,
     (JobState.PARKED, Step.CLAIM): JobState.RUNNING,
     (JobState.RUNNING, Step.SETTLE): JobState.DONE,
-    # Its answer was found after all, in the spool of another machine: it is uncertain, or about to be asked again.
+    # Its answer came after all, from a worker given up or its spool: it is uncertain, or about to be asked again.
     (JobState.UNCERTAIN, Step.SETTLE): JobState.DONE,
     (JobState.QUEUED, Step.SETTLE): JobState.DONE,
+    (JobState.WAITING, Step.SETTLE): JobState.DONE,
+    (JobState.PARKED, Step.SETTLE): JobState.DONE,
     (JobState.RUNNING, Step.DELAY): JobState.WAITING,
     (JobState.RUNNING, Step.PARK): JobState.PARKED,
     (JobState.RUNNING, Step.BURY): JobState.DEAD,

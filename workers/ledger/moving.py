@@ -269,7 +269,9 @@ def job_of(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Jo
     """A job from a row of `steps.CLAIMED` and `steps.DOCUMENT`."""
     job = dict(zip(steps.CLAIMED, row, strict=False))
     document = dict(zip(steps.DOCUMENT, row[len(steps.CLAIMED) :], strict=True))
-    waited: timedelta = job["started_at"] - job["free_since"]
+    waited = timedelta()
+    if job["started_at"] is not None:  # as it is not while a replayed job waits, whose answer is found in a spool
+        waited = job["started_at"] - job["free_since"]
     return Job(
         id=job["id"],
         token=job["token"],

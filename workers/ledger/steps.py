@@ -119,10 +119,11 @@ def _hold(given: Given) -> Statement:
 
 
 def _settle(given: Given) -> Statement:
-    # Not the token: the first right answer to the same question wins, also when it comes late.
+    # Not the token: the first right answer wins, also when it comes late and the job has gone on to another try. A job
+    # asks the same in all its generations: what is replayed changed is another job.
     return (
         move(Step.SETTLE, given)
-        .where(jobs.c.generation == given["generation"])
+        .where(jobs.c.generation >= given["generation"])
         .values(token=given["token"], finished_at=given["at"], output=given["output"], **NO_FAULT)
         .returning(jobs.c.token)
     )

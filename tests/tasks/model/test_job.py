@@ -15,6 +15,8 @@ WAYS = {
     ("running", "settle"): "done",
     ("uncertain", "settle"): "done",
     ("queued", "settle"): "done",
+    ("waiting", "settle"): "done",
+    ("parked", "settle"): "done",
     ("running", "delay"): "waiting",
     ("running", "park"): "parked",
     ("running", "bury"): "dead",

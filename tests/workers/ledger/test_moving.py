@@ -12,22 +12,28 @@ from sqlalchemy import Connection, select
 
 from config.recipe import Recipe
 from tasks.model.call import Call, CallState, Usage
-from tasks.model.fault import Fault, NoRoom, OverBudget, Overloaded, Rejected, ServerFailed, SpendCap
+from tasks.model.fault import Fault, NoRoom, OverBudget, Overloaded, Rejected, ServerFailed, SpendCap, TimedOut
 from tasks.model.job import Job, JobState, LostJob, Message, Step, sources
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.rules.judging import Fate
+from tasks.rules.replaying import Asked
 from tests.workers.ledger.samples import DAY, ROUTE, VALUES, answered, call_of, submit
 from workers.ledger import (
+    Anew,
     CostBy,
     Database,
     JobLine,
+    LetterFilter,
     Spent,
     Story,
     cancel_jobs,
     costs,
+    discard_letters,
     moving,
     progress,
     prompt,
+    read_letters,
+    replace_letters,
     results,
     steps,
     story,
@@ -328,6 +334,67 @@ def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: D
     told = tell(database, job.id)
     assert told.job.output == "late, and first"
     assert [line.cost_nanousd for line in told.calls] == [123, 123]
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.WAITING, JobState.PARKED, JobState.RUNNING])
+def test_a_right_answer_ends_a_job_that_has_moved_on_to_another_try(
+    database: Database, worker: Worker, state: JobState
+) -> None:
+    submission_id, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(job.token, call, ROUTE, shell))
+    worker.die(job, Fate.AGAIN, sent=True)
+    other = Worker(database, "worker-b")
+    taken = other.must_claim(job.id)
+    other.settle(
+        taken, Park(60, SpendCap("429")) if state is JobState.PARKED else RetryIn(0, TimedOut("30 s"), counts=True)
+    )
+    if state in {JobState.QUEUED, JobState.RUNNING}:
+        taken = other.must_claim(job.id, 1)
+    if state is JobState.QUEUED:
+        other.hand_back(taken)
+    assert tell(database, job.id).job.state is state
+    for _ in range(2):  # the answer to the first commit was lost
+        assert worker.settle(job, Done("paid for"), answered(call))
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.output, told.job.fault) == (JobState.DONE, "paid for", None)
+    assert kinds(told)[-1] == "done"
+    assert kinds(told).count("done") == 1
+    assert other.claim(job.id, 1) is None, "its message finds nothing to do"
+    late, _ = call_of(taken)
+    assert not other.send(Sending(taken.token, late, ROUTE, shell)), "and a claim under way sends nothing"
+    assert not other.settle(taken, RetryIn(0, ServerFailed("500"), counts=True))
+    (result,) = results(database, submission_id)
+    assert result.attempts == (1 if state is JobState.PARKED else 2)
+    assert result.spent.cost_nanousd == 123
+
+
+@pytest.mark.parametrize("end", ["cancelled", "dead", "discarded", "changed"])
+def test_a_late_answer_brings_nothing_back_that_has_ended(database: Database, worker: Worker, end: str) -> None:
+    _, (added,) = submit(database, ["a"])
+    job = worker.must_claim(added.job_id)
+    call, shell = call_of(job)
+    worker.send(Sending(job.token, call, ROUTE, shell))
+    worker.die(job, Fate.AGAIN, sent=True)
+    other = Worker(database, "worker-b")
+    if end == "cancelled":
+        cancel_jobs(database, [job.id])
+    else:
+        other.settle(other.must_claim(job.id), Bury(Rejected("400")))
+    letters = LetterFilter(job_ids=(job.id,))
+    if end == "discarded":
+        discard_letters(database, letters)
+    elif end == "changed":
+        ((letter,),) = read_letters(database, letters)
+        asked = Asked(letter.recipe, {"words": "six"}, letter.complexity, letter.model)
+        (changed,) = replace_letters(database, JobState.DEAD, [Anew(letter, asked, "low")])
+        assert changed.job_id != job.id
+    before = tell(database, job.id).job
+    assert not worker.settle(job, Done("late"), answered(call))
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.output) == (before.state, None)
+    assert told.calls[0].cost_nanousd == 123, "what was paid is in the ledger all the same"
 
 
 def test_nothing_is_sent_for_a_cancelled_job_and_its_call_is_recorded_all_the_same(

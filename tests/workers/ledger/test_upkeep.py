@@ -21,7 +21,19 @@ from tasks.rules.judging import Fate
 from tests.values import an_answer
 from tests.workers.ledger.samples import ROUTE, answered, call_of, item, submit
 from tests.workers.ledger.test_moving import Worker, kinds, tell
-from workers.ledger import Database, GroupedLedger, Upkeep, add, begin_submission, health, moving
+from workers.ledger import (
+    Again,
+    Database,
+    GroupedLedger,
+    LetterFilter,
+    Upkeep,
+    add,
+    begin_submission,
+    health,
+    moving,
+    read_letters,
+    replay_letters,
+)
 from workers.ledger.moving import Sending
 from workers.ledger.tables import workers
 
@@ -195,6 +207,20 @@ async def test_an_answer_found_later_still_counts(
     told = tell(database, job.id)
     assert (told.job.state, told.job.output, told.calls[0].cost_nanousd) == (JobState.DONE, "found", 123)
     assert await upkeep.unsettled([Kept(job.token, call, an_answer())]) == []
+
+
+async def test_an_answer_found_after_a_person_had_the_job_asked_again_is_taken(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    job, call = running(database, worker, sent=True)
+    await upkeep.resolve([(each, Fate.UNCERTAIN) for each in await upkeep.lost_jobs(["worker-a"])])
+    ((letter,),) = read_letters(database, LetterFilter(JobState.UNCERTAIN))
+    (replayed,) = replay_letters(database, JobState.UNCERTAIN, [Again(letter)])
+    ((_, found),) = await upkeep.unsettled([Kept(job.token, call, an_answer())])
+    assert worker.settle(found, Done("found"), answered(call))
+    told = tell(database, job.id)
+    assert (told.job.state, told.job.output) == (JobState.DONE, "found")
+    assert worker.claim(job.id, replayed.generation) is None
 
 
 async def test_the_silent_are_judged_by_who_has_been_heard(database: Database, upkeep: Upkeep) -> None:
