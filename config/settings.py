@@ -71,8 +71,9 @@ class Settings(BaseSettings):
     its answer was kept: `hold` leaves it to a person as uncertain, `retry` asks again, and may pay twice."""
 
     job_deadline_s: float = Field(default=86_400, gt=0)
-    """A job that is retried for longer than this, from its first try on, becomes a dead letter. Waiting for its first
-    turn or in a paused lane does not count. The default lets a day's outage pass."""
+    """A job that is retried for longer than this, from its first try on, becomes a dead letter. Time in which it was
+    due and not taken up does not count: its lane was paused, or nobody was running. It begins anew where its worker
+    stopped, or its own call parked the lane. The default lets a day's outage pass."""
 
     dead_letter_days: float = Field(default=30, gt=0)
     """Days until a dead letter that nobody decides about is discarded. What it cost stays in the ledger."""

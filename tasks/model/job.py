@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from config.catalogue import Complexity
@@ -137,6 +138,9 @@ class Job:
     """From its last publication to this claim."""
     faults: Mapping[str, int] = field(default_factory=dict)
     """How many of its attempts ended in each kind of fault, since it was submitted or replayed."""
+    tried_since: datetime | None = None
+    """Its deadline counts from here: from its first try, without the time that its retries lay in their lane when they
+    were due."""
 
 
 @dataclass(frozen=True, slots=True)

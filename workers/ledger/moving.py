@@ -178,7 +178,7 @@ def settle(
                         **row,
                         "attempt": job.attempt + counts,
                         "throttles": job.throttles + (not counts and not fault.put_off),
-                        "put_off": fault.put_off,
+                        "tried_since": None if fault.put_off else job.tried_since,  # then the deadline does not run
                         "faults": faults_with(fault, job),
                         "not_before": at + timedelta(seconds=seconds),
                         **fault_columns(fault),
@@ -271,7 +271,7 @@ def job_of(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Jo
     document = dict(zip(steps.DOCUMENT, row[len(steps.CLAIMED) :], strict=True))
     waited = timedelta()
     if job["started_at"] is not None:  # as it is not while a replayed job waits, whose answer is found in a spool
-        waited = job["started_at"] - job["free_since"]
+        waited = max(waited, job["started_at"] - job["free_since"])
     return Job(
         id=job["id"],
         token=job["token"],
@@ -284,7 +284,8 @@ def job_of(row: tuple[Any, ...], recipes: Recipes, connection: Connection) -> Jo
         recipe=recipes.get(connection, job["recipe_hash"]),
         values=job["values"],
         document=read_document(document, job["name"]),
-        queued_ms=max(0, waited // timedelta(milliseconds=1)),
+        queued_ms=waited // timedelta(milliseconds=1),
+        tried_since=job["tried_since"] and min(job["tried_since"] + waited, job["started_at"]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, Update, case, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, Text, Update, delete, func, literal, select, update
 from sqlalchemy.types import Boolean, Integer, TypeEngine
 
 from tasks.model.call import CallState
@@ -66,6 +66,7 @@ def _hand_back_lost(given: Given) -> Statement:
             crashes=jobs.c.crashes + 1,
             published_at=None,
             not_before=None,
+            tried_since=None,  # nobody can tell how long its worker has been dead
         )
         .returning(jobs.c.id)
     )
@@ -103,7 +104,7 @@ def _hand_back(given: Given) -> Statement:
     return (
         move(Step.HAND_BACK, given)
         .where(jobs.c.token == given["token"])
-        .values(token=None, owner=None, published_at=given["at"], not_before=None)
+        .values(token=None, owner=None, published_at=given["at"], not_before=None, tried_since=None)
         .returning(jobs.c.id, jobs.c.attempt, jobs.c.generation)
     )
 
@@ -140,7 +141,7 @@ def _delay(given: Given) -> Statement:
             faults=given["faults"],
             not_before=given["not_before"],
             published_at=None,
-            tried_since=case((given["put_off"], None), else_=jobs.c.tried_since),  # then the deadline does not run
+            tried_since=given["tried_since"],
             **_fault(given),
         )
         .returning(jobs.c.token)
@@ -308,7 +309,7 @@ CALL_END_TYPES: Types = {
 }
 OF_JOB = (
     *("id", "token", "generation", "attempt", "throttles", "faults"),
-    *("complexity", "model", "recipe_hash", "values", "name"),
+    *("complexity", "model", "recipe_hash", "values", "name", "tried_since"),
 )
 CLAIMED = (*OF_JOB, "free_since", "started_at")
 DOCUMENT = ("hash", "media_type", "content", "text", "pages")
@@ -333,7 +334,7 @@ DELAY = Many(
         "throttles": NUMBER,
         "faults": Json,
         "not_before": MOMENT,
-        "put_off": FLAG,
+        "tried_since": MOMENT,
         **FAULT_TYPES,
     },
 )

@@ -178,7 +178,8 @@ class JobRow(LedgerTable, table=True):
     crashes: int = Field(sa_column_kwargs={"server_default": text("0")})
     """Times its worker died while it ran."""
     tried_since: datetime | None = Field(sa_type=Utc)
-    """Its first claim since it was submitted, replayed or parked: the deadline counts from here."""
+    """Its first claim since it was submitted, replayed, parked, or put back; later by as long as retries that were due
+    lay in their lane. The deadline counts from here."""
     replay_of: str | None
     """The job whose dead letter was edited and replayed as this one."""
     replayed_as: str | None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, extract, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tasks.model.burial import Burial
@@ -327,12 +327,30 @@ def _close_calls(connection: Connection, at: datetime) -> int:
 
 def _expire(connection: Connection, deadline_s: float, limit: int, at: datetime) -> list[Burial]:
     overdue = select(jobs.c.id, jobs.c.generation, jobs.c.attempt, jobs.c.lane).where(
-        jobs.c.state == steps.word(JobState.WAITING), jobs.c.tried_since < at - timedelta(seconds=deadline_s)
+        jobs.c.state == steps.word(JobState.WAITING),
+        jobs.c.tried_since < at - timedelta(seconds=deadline_s),
+        # A retry that is due and lies in its lane, which is paused, or has no worker, does not grow older by that.
+        _seconds(connection, jobs.c.tried_since, jobs.c.not_before) > deadline_s,
     )
     found = {row.id: row for row in connection.execute(overdue.limit(limit))}
-    fault = OutOfTime(f"retried for {deadline_s / 3600:g} h without an answer")
+    fault = OutOfTime(f"retried for {_span(deadline_s)} without an answer")
     said = fault_columns(fault)
     rows = [{"id": row.id, "generation": row.generation, "at": at, **said} for row in found.values()]
     ended = [found[job_id] for (job_id,) in steps.EXPIRE.run(connection, rows)]
     tell(connection, [event_row(row.id, at, "buried", row.attempt, row.generation, **said) for row in ended])
     return [Burial(row.id, row.generation, row.lane, fault) for row in ended]
+
+
+def _seconds(connection: Connection, since: ColumnElement[Any], until: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Between two columns of moments."""
+    if connection.dialect.name == "postgresql":
+        return extract("epoch", until - since)
+    return (func.julianday(until) - func.julianday(since)) * 86_400
+
+
+def _span(seconds: float) -> str:
+    """A setting's length of time as one would have set it: `25 s`, `90 min`, `24 h`."""
+    for unit_s, unit in ((3_600, "h"), (60, "min")):
+        if seconds % unit_s == 0:
+            return f"{seconds / unit_s:g} {unit}"
+    return f"{seconds:g} s"

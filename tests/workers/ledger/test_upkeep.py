@@ -10,10 +10,10 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, delete, select, text, update
 
 from tasks.model.call import Call, CallState, Kept
-from tasks.model.fault import NoRoom, Rejected, ServerFailed, SpendCap
+from tasks.model.fault import NoRoom, Overloaded, Rejected, ServerFailed, SpendCap
 from tasks.model.job import Job, JobState, Message
 from tasks.model.standing import Standing
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
@@ -35,7 +35,7 @@ from workers.ledger import (
     replay_letters,
 )
 from workers.ledger.moving import Sending
-from workers.ledger.tables import workers
+from workers.ledger.tables import jobs, workers
 
 OWNER_TIMEOUT_S = 0.5
 LONG_AGO = timedelta(hours=1)
@@ -351,6 +351,53 @@ async def test_a_job_that_is_retried_for_too_long_is_dead(database: Database, wo
     assert tell(database, new.id).job.state is JobState.WAITING
     assert tell(database, parked.id).job.state is JobState.PARKED
     assert tell(database, put_off.id).job.state is JobState.WAITING
+
+
+async def test_a_job_that_lies_in_its_lane_beyond_its_time_does_not_grow_old(
+    database: Database, worker: Worker, upkeep: Upkeep
+) -> None:
+    """Its lane is paused for a weekend, or nobody is running: deadline 60 s, retried for 40 s, and again for 40 s."""
+    job, _ = running(database, worker)
+    worker.settle(job, RetryIn(40, Overloaded("529"), counts=False))
+    age(database, job.id, timedelta(days=2))
+    assert await upkeep.expire_jobs(10) == []
+    tried = worker.must_claim(job.id, 1)
+    worker.settle(tried, RetryIn(10, Overloaded("529"), counts=False))
+    assert await upkeep.expire_jobs(10) == []
+    age(database, job.id, timedelta(seconds=10))
+    worker.settle(worker.must_claim(job.id, 2), RetryIn(40, Overloaded("529"), counts=False))
+    age(database, job.id, timedelta(seconds=20))
+    (buried,) = await upkeep.expire_jobs(10)
+    assert (buried.job_id, buried.fault.message) == (job.id, "retried for 1 min without an answer")
+
+
+@pytest.mark.parametrize("how", ["stopped", "died"])
+async def test_the_time_a_worker_was_gone_is_not_the_jobs(
+    database: Database, worker: Worker, upkeep: Upkeep, how: str
+) -> None:
+    job, _ = running(database, worker)
+    worker.settle(job, RetryIn(0, Overloaded("529"), counts=False))
+    job = worker.must_claim(job.id, 1)
+    if how == "stopped":
+        worker.hand_back(job)
+    age(database, job.id, timedelta(days=2))
+    if how == "died":
+        await upkeep.resolve([(each, Fate.AGAIN) for each in await upkeep.lost_jobs(["worker-a"])])
+    await upkeep.published([Message(job.id, 1, "low")])
+    worker.settle(worker.must_claim(job.id, 1), RetryIn(40, Overloaded("529"), counts=False))
+    assert await upkeep.expire_jobs(10) == []
+
+
+def age(database: Database, job_id: str, by: timedelta) -> None:
+    """Let so much time pass for a job."""
+    times = [jobs.c[name] for name in ("tried_since", "not_before", "published_at", "started_at")]
+
+    def work(connection: Connection) -> None:
+        row = connection.execute(select(*times).where(jobs.c.id == job_id)).mappings().one()
+        aged = {name: at and at - by for name, at in row.items()}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(aged))
+
+    database.write(work)
 
 
 async def test_calls_that_nobody_waits_for_are_booked(
