@@ -240,7 +240,7 @@ async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
     here = world()
     queue = str((self.request.delivery_info or {}).get("routing_key"))
     try:
-        job = await here.ledger.claim(job_id, generation)
+        job = await here.ledger.claim(job_id, generation, self.request.id)
         if job is None:
             return "overtaken"
         verdict, call = await attempt(job, here)

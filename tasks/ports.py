@@ -54,8 +54,11 @@ class Ledger(Protocol):
     asked is written even when the asking coroutine is cancelled. Writes of many jobs share a transaction.
     """
 
-    async def claim(self, job_id: str, generation: int) -> Job | None:
-        """Take a queued or waiting job; None when another message, worker or person was faster."""
+    async def claim(self, job_id: str, generation: int, message_id: str | None = None) -> Job | None:
+        """Take a queued or waiting job; None when another message, worker or person was faster.
+
+        `message_id` is Celery's of the message: to cancel the job while it runs is to revoke that one.
+        """
 
     async def sending(self, job: Job, call: Call, route: Route, shell: str) -> None:
         """Write the intent of a call, the job's route, and the prompt's shell under its hash, before the request.
@@ -228,7 +231,10 @@ class Broker(Protocol):
     """The broker for the sweeper. Raises whatever its client raises when it is away."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Send these; one whose wait is not over lies in the delayed set."""
+        """Send these once more; one whose wait is not over lies in the delayed set.
+
+        Each has an id of its own: a revoke of what was sent before does not meet it.
+        """
 
     async def ring(self, queues: Collection[str]) -> None:
         """Have the feeders look at what waits in these queues' lines."""

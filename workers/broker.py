@@ -15,6 +15,7 @@ from tasks.document import TASK_NAME
 from tasks.model.burial import Burial
 from tasks.model.job import Message
 from tasks.model.standing import Held, Stopped
+from workers.ledger.ids import chance
 from workers.mirror import mirror
 from workers.transport import Bell, Depth, Outgoing, Pause, Pauses, channel_of, depths, publish_many
 
@@ -31,7 +32,7 @@ class Broker:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See `tasks.ports.Broker`."""
-        await asyncio.to_thread(publish, self._app, messages)
+        await asyncio.to_thread(publish, self._app, messages, again=True)
 
     async def ring(self, queues: Collection[str]) -> None:
         """See `tasks.ports.Broker`."""
@@ -75,9 +76,10 @@ class Broker:
             return depths(channel.store.client, queues, channel.keys)
 
 
-def publish(app: Celery, messages: Sequence[Message]) -> None:
+def publish(app: Celery, messages: Sequence[Message], *, again: bool = False) -> None:
     """Publish the messages of jobs. A replay's has an id of its own, so that an old revoke does not meet it.
 
+    So has each that is published `again`: workers would throw away those of a message that was revoked, for hours.
     Raises what Celery's client raises, and `BrokerRefused`; some may have been published by then.
     """
     publish_many(
@@ -89,7 +91,7 @@ def publish(app: Celery, messages: Sequence[Message]) -> None:
                 each.queue,
                 priority=each.priority,
                 countdown_s=each.wait_s,
-                task_id=message_id(each),
+                task_id=f"{message_id(each)}.{chance(32)}" if again else message_id(each),
             )
             for each in messages
         ],

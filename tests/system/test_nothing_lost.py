@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from config.catalogue import Complexity
 from scripts.commands.shared.health.finding import Grade
 from scripts.commands.shared.health.spool import spool
 from tasks.model.call import CallState
@@ -20,6 +22,7 @@ from tasks.model.job import JobState
 from tests.system.mill import Mill
 from workers.ledger import story
 from workers.mirror import QUEUE
+from workers.transport import Pauses
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -49,6 +52,11 @@ def is_asked(mill: Mill, job_id: str, number: int) -> bool:
     told = story(mill.producer.database, job_id)
     states = [call.state for call in told.calls] if told else []
     return len(states) == number and states[-1] is CallState.SENT and mill.in_flight() > 0
+
+
+def call_states(mill: Mill, job_id: str) -> list[CallState]:
+    told = story(mill.producer.database, job_id)
+    return [call.state for call in told.calls] if told else []
 
 
 @contextmanager
@@ -158,6 +166,25 @@ def test_a_broker_that_forgets_everything_loses_nothing(mill: Mill) -> None:
     for submission in (receipt, later):
         assert {result.state for result in mill.finish(submission)} == {JobState.DONE}
     assert set(charged(mill).values()) == {1}
+
+
+def test_a_revoke_is_no_cancel_and_a_cancel_reaches_a_call_whose_message_was_published_again(mill: Mill) -> None:
+    mill.start_beat()
+    mill.start_worker()
+    with redis.Redis.from_url(mill.valkey.url) as client:
+        pauses = Pauses(client)
+        pauses.pause(["docmill.low"], "a test", by="a person", seconds=None)
+        receipt = mill.submit(slow(1, 40), complexity=Complexity.LOW)
+        job_id = next(mill.producer.results(receipt.submission_id)).job_id
+        mill.producer.revoke([f"{job_id}.0"])  # as Flower's button does
+        mill.until(lambda: "revoked" in mill.log(1).read_text(), "the worker has heard of it")
+        pauses.resume(["docmill.low"])
+    mill.until(lambda: mill.in_flight() == 1, "the job runs all the same", wait_s=60)
+    began = time.monotonic()
+    mill.producer.cancel([job_id])
+    mill.until(lambda: call_states(mill, job_id) == [CallState.UNKNOWN], "the call is given up")
+    assert time.monotonic() - began < 20, "it would have taken longer to end by itself"
+    assert mill.states(receipt) == {JobState.CANCELLED: 1}
 
 
 def test_a_document_that_kills_its_worker_is_dead_the_third_time(tmp_path: Path) -> None:

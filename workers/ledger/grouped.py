@@ -128,9 +128,9 @@ class GroupedLedger:
     def _is_gap(self, now: float) -> bool:
         return now - self._reported_at > 2 * self._owner_timeout_s / REPORTS_PER_TIMEOUT
 
-    async def claim(self, job_id: str, generation: int) -> Job | None:
+    async def claim(self, job_id: str, generation: int, message_id: str | None = None) -> Job | None:
         """See `tasks.ports.Ledger`. A claim that ends in an error or a cancellation gives back what it may have got."""
-        wish = Claim(job_id, generation, chance(64))
+        wish = Claim(job_id, generation, chance(64), message_id)
         try:
             return cast("Job | None", await self._ask(wish))
         except (asyncio.CancelledError, LedgerError):

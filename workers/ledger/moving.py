@@ -48,6 +48,8 @@ class Claim:
     job_id: str
     generation: int
     token: str
+    message_id: str | None = None
+    """Of the message that says so; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def claim(connection: Connection, claims: Sequence[Claim], *, owner: str, at: da
             "generation": each.generation,
             "token": each.token,
             "owner": owner,
+            "message_id": each.message_id,
             "at": at,
             "due": at + CLOCK_SLACK,
         }

@@ -48,6 +48,7 @@ def _claim(given: Given) -> Statement:
         .values(
             token=given["token"],
             owner=given["owner"],
+            message_id=func.coalesce(given["message_id"], jobs.c.message_id),
             started_at=given["at"],
             tried_since=func.coalesce(jobs.c.tried_since, given["at"]),
         )
@@ -92,7 +93,10 @@ def _expire(given: Given) -> Statement:
 
 
 def _publish(given: Given) -> Statement:
-    """Note when a waiting job's message was sent once more: not so soon again."""
+    """Note when a waiting job's message was sent once more: not so soon again.
+
+    Not its id: the job may run by the one before, and a claim notes by which.
+    """
     return (
         update(jobs)
         .where(jobs.c.id == given["id"], jobs.c.generation == given["generation"])
@@ -265,6 +269,7 @@ CLAIM_TYPES: Types = {
     "generation": NUMBER,
     "token": ID,
     "owner": ID,
+    "message_id": ID,
     "at": MOMENT,
     "due": MOMENT,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from config.catalogue import Complexity
@@ -299,7 +299,8 @@ def _mark(given: Given) -> Statement:
     return (
         update(jobs)
         .where(jobs.c.id == given["id"], jobs.c.generation == given["generation"])
-        .values(published_at=given["at"], message_id=given["message_id"])
+        # A claim knows better by which message the job runs.
+        .values(published_at=given["at"], message_id=func.coalesce(jobs.c.message_id, given["message_id"]))
     )
 
 

@@ -190,7 +190,7 @@ class JobRow(LedgerTable, table=True):
     published_at: datetime | None = Field(sa_type=Utc)
     not_before: datetime | None = Field(sa_type=Utc)
     message_id: str | None
-    """Celery's id of the last message published."""
+    """Celery's id of the message it was last claimed by, or before its first claim, of the one published."""
     started_at: datetime | None = Field(sa_type=Utc)
     finished_at: datetime | None = Field(sa_type=Utc)
     route_model: str | None

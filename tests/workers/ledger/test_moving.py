@@ -24,11 +24,13 @@ from workers.ledger import (
     Database,
     JobLine,
     LetterFilter,
+    Published,
     Spent,
     Story,
     cancel_jobs,
     costs,
     discard_letters,
+    mark_published,
     moving,
     progress,
     prompt,
@@ -66,6 +68,11 @@ class Worker:
     def claim(self, job_id: str, generation: int = 0) -> Job | None:
         self._claims += 1
         return self.repeat_claim(Claim(job_id, generation, f"{self.name}-{self._claims}"))
+
+    def claim_by(self, message_id: str, job_id: str, generation: int = 0) -> Job | None:
+        """Claim by the message with this id."""
+        self._claims += 1
+        return self.repeat_claim(Claim(job_id, generation, f"{self.name}-{self._claims}", message_id))
 
     def repeat_claim(self, claim: Claim) -> Job | None:
         at, name = self._now(), self.name
@@ -446,6 +453,17 @@ def test_a_step_is_taken_from_the_states_of_the_pure_machine_and_no_other(
     _try(step, worker, job, before)
     after = tell(database, added.job_id).job.state
     assert after is (steps.target(step) if state in sources(step) else state)
+
+
+def test_a_cancel_names_the_message_that_a_job_runs_by(database: Database, worker: Worker) -> None:
+    """Its first message was taken for lost and published once more; either may be the one that gets the job."""
+    _, (added, other) = submit(database, ["a", "b"])
+    for one, message_id in ((added, "again"), (other, f"{other.job_id}.0")):
+        assert worker.claim_by(message_id, one.job_id)
+        assert worker.claim_by("too late", one.job_id) is None
+    mark_published(database, [Published(added.job_id, 0, f"{added.job_id}.0")])  # the note of the first comes late
+    cancelled = cancel_jobs(database, [added.job_id, other.job_id])
+    assert set(cancelled.message_ids) == {"again", f"{other.job_id}.0"}
 
 
 def _bring_to(state: JobState, worker: Worker, job_id: str) -> Job:
