@@ -11,12 +11,12 @@ from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tasks.model.budget import BudgetNow, Scope
 from tasks.model.call import Call
 from workers.ledger.counters import Key, Limits, count, counted, lock, make, read_limits
 from workers.ledger.database import Database
+from workers.ledger.inserting import insert_into
 from workers.ledger.tables import budget_use, budgets
 from workers.ledger.tally import Tally, open_tally
 
@@ -90,10 +90,11 @@ def set_budget(
     key = Key(scope.value, name, "" if scope is Scope.SUBMISSION else day)
 
     def write(connection: Connection) -> None:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         changed = {column: row[column] for column in ("hard_nanousd", "soft_nanousd", "set_at", "set_by")}
         connection.execute(
-            insert(budgets).values(row).on_conflict_do_update(index_elements=["scope", "name"], set_=changed)
+            insert_into(connection, budgets)
+            .values(row)
+            .on_conflict_do_update(index_elements=["scope", "name"], set_=changed)
         )
         _count(connection, key, read_limits(connection))
         connection.execute(update(budget_use).where(_is_of(scope, name)).values(refused_at=None))

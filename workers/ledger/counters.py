@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tasks.model.budget import BudgetNow, Scope
 from tasks.model.call import CallState
+from workers.ledger.inserting import insert_into
 from workers.ledger.steps import word
 from workers.ledger.tables import budget_use, budgets, calls, jobs
 
@@ -73,11 +73,12 @@ def counted(key: Key) -> Select[Any]:
 
 def make(connection: Connection, keys: Sequence[Key]) -> set[Key]:
     """Make the counters that are not there; those it made. One by one in order, so that two wait in no ring."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     made = set()
     for key in keys:
         row = {**key._asdict(), "spent_nanousd": 0, "held_nanousd": 0}
-        statement = insert(budget_use).values(row).on_conflict_do_nothing().returning(budget_use.c.scope)
+        statement = (
+            insert_into(connection, budget_use).values(row).on_conflict_do_nothing().returning(budget_use.c.scope)
+        )
         if connection.execute(statement).first() is not None:
             made.add(key)
     return made

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
 from tasks.model.call import CallState
 from tasks.model.day import ClosedDay, Count, Entered, Total
 from workers.ledger.database import Database
+from workers.ledger.inserting import insert_into
 from workers.ledger.steps import word
 from workers.ledger.tables import calls, days, jobs
 
@@ -179,8 +179,7 @@ def enter(connection: Connection, count: Count, zone: str, *, is_final: bool) ->
         "counted_at": count.counted_at,
         "closed_at": count.counted_at if is_final else None,
     }
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    made = insert(days).values(day=count.day, **values).on_conflict_do_nothing().returning(days.c.day)
+    made = insert_into(connection, days).values(day=count.day, **values).on_conflict_do_nothing().returning(days.c.day)
     if connection.execute(made).first() is not None:
         return Entered.CLOSED if is_final else Entered.COUNTED
     row = connection.execute(select(days).where(days.c.day == count.day).with_for_update()).one()

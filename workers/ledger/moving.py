@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete
-from sqlalchemy.dialects import postgresql, sqlite
 
 from config.catalogue import Complexity
 from config.recipe import Recipe
@@ -22,6 +21,7 @@ from tasks.model.job import Document, Job, Step
 from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.rules.judging import Fate
 from workers.ledger import steps
+from workers.ledger.inserting import insert_into
 from workers.ledger.tables import storable, workers
 from workers.ledger.tally import Tally
 
@@ -256,10 +256,11 @@ def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime
 
 def report(connection: Connection, owner: Owner, at: datetime) -> None:
     """Say that a worker process lives."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started_at": owner.started_at, "seen_at": at}
     alive = {"seen_at": at, "lost_at": None}
-    connection.execute(insert(workers).values(row).on_conflict_do_update(index_elements=["id"], set_=alive))
+    connection.execute(
+        insert_into(connection, workers).values(row).on_conflict_do_update(index_elements=["id"], set_=alive)
+    )
 
 
 def forget(connection: Connection, owner: Owner, at: datetime) -> None:

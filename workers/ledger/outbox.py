@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
 from tasks.model.alert import Alert, Delivery
 from workers.ledger.database import Database
 from workers.ledger.ids import new_id
+from workers.ledger.inserting import insert_into
 from workers.ledger.tables import alerts, deliveries, storable
 
 
@@ -63,7 +63,6 @@ def tell(
 
     None leaves the deliveries to the caller, who tries each once.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     ids: list[str] = []
     for alert in told:
         alert_id = new_id("alert")
@@ -76,12 +75,12 @@ def tell(
             "detail": dict(alert.detail),
             "created_at": at,
         }
-        kept = insert(alerts).values(row).on_conflict_do_nothing().returning(alerts.c.id)
+        kept = insert_into(connection, alerts).values(row).on_conflict_do_nothing().returning(alerts.c.id)
         if connection.execute(kept).first() is None:
             continue
         ids.append(alert_id)
         way = {"alert_id": alert_id, "tries": 0 if due_at else 1, "next_at": due_at}
-        connection.execute(insert(deliveries), [{**way, "channel": channel} for channel in channels])
+        connection.execute(insert_into(connection, deliveries), [{**way, "channel": channel} for channel in channels])
     return ids
 
 

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from config.catalogue import Complexity
 from config.recipe import Recipe
@@ -22,6 +21,7 @@ from tasks.model.priority import Priority
 from tasks.rules.prompting import length
 from workers.ledger.database import Database
 from workers.ledger.ids import new_id
+from workers.ledger.inserting import insert_into
 from workers.ledger.line import Place, Turns
 from workers.ledger.many import Given, Many, Statement
 from workers.ledger.steps import FLAG, ID, MOMENT, NUMBER, TELL
@@ -117,7 +117,7 @@ def begin_submission(database: Database, *, recipe: str, label: str = "", again:
         "again": again,
         "source": storable(source),
     }
-    database.write(lambda connection: connection.execute(_insert(connection)(submissions), [row]))
+    database.write(lambda connection: connection.execute(insert_into(connection, submissions), [row]))
     return str(row["id"])
 
 
@@ -207,7 +207,7 @@ def _keep_documents(connection: Connection, wanted: Iterable[NewDocument], at: d
         if key not in there
     ]
     if rows:
-        connection.execute(_insert(connection)(documents).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, documents).on_conflict_do_nothing(), rows)
 
 
 def keep_recipes(connection: Connection, wanted: Iterable[Recipe], at: datetime) -> dict[int, str]:
@@ -220,7 +220,7 @@ def keep_recipes(connection: Connection, wanted: Iterable[Recipe], at: datetime)
         for key, recipe in sorted(by_hash.items())
     ]
     if rows:
-        connection.execute(_insert(connection)(recipes).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, recipes).on_conflict_do_nothing(), rows)
     return hashes
 
 
@@ -289,10 +289,6 @@ def _added(
         priority=priority,
         turn=turn,
     )
-
-
-def _insert(connection: Connection) -> Any:  # noqa: ANN401 - both dialects' Insert knows ON CONFLICT, their base does not
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
 
 
 def _mark(given: Given) -> Statement:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, extract, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tasks.model.burial import Burial
 from tasks.model.call import CallState, Kept
@@ -24,6 +23,7 @@ from workers.ledger import steps
 from workers.ledger.budgets import recount
 from workers.ledger.counters import read_limits
 from workers.ledger.grouped import GroupedLedger
+from workers.ledger.inserting import insert_into
 from workers.ledger.line import unpublished
 from workers.ledger.moving import Recipes, event_row, fault_columns, job_of, tell
 from workers.ledger.replaying import expire_letters
@@ -138,9 +138,8 @@ class Upkeep:
 
 
 def _take_turn(connection: Connection, name: str, slot: int) -> bool:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     taken = (
-        insert(slots)
+        insert_into(connection, slots)
         .values(name=name, slot=slot)
         .on_conflict_do_update(index_elements=["name"], set_={"slot": slot}, where=slots.c.slot < slot)
         .returning(slots.c.name)
