@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     """A lane that money, a key or a model has stopped is tried again at least so often, by one job."""
 
     drain_timeout_s: float = Field(default=30, ge=0)
-    """Grace at SIGTERM: calls that end within it are kept, the others go back to their lane."""
+    """Grace at SIGTERM: calls that end within it are kept. `on_crash` says what becomes of those that are cut off then;
+    jobs whose calls were not sent go back to their lane."""
 
     visibility_timeout_s: float = Field(default=60, gt=0)
     """How soon the broker hands out the messages of a worker that died. A living worker refreshes its own, but not

@@ -25,7 +25,7 @@ from tasks.model.verdict import Bury, Done, Park, RetryIn, Verdict
 from tasks.ports import ClaimLost, LedgerUnavailable, World, world
 from tasks.rules.contract import read
 from tasks.rules.days import day_of
-from tasks.rules.judging import judge_stopped
+from tasks.rules.judging import Fate, judge_stopped
 from tasks.rules.parking import stopped_lanes
 from tasks.rules.pricing import cost_nanousd, estimate_nanousd, priced
 from tasks.rules.prompting import shell_hash, write_prompt
@@ -113,6 +113,26 @@ async def told(tell: Callable[[], Awaitable[T]]) -> T:
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", error=str(error))
             await asyncio.sleep(LEDGER_PAUSE_S)
+
+
+async def settled(job: Job, call: Call | None, verdict: Verdict, here: World) -> tuple[Verdict, bool]:
+    """Have the ledger take what became of an attempt; the verdict that it took, and whether that moved the job.
+
+    An end that it will never take would leave the job running as long as this worker lives. So the job becomes a dead
+    letter, which keeps the call and its answer. Where that is refused, too, the job goes back; to a person if there was
+    a call, whose answer is on disk. Then raises what the ledger raised.
+    """
+    try:
+        return verdict, await told(lambda: here.ledger.settle(job, call, verdict))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job must end
+        log.error("job.unsettled", job=job.id, error=str(error))  # noqa: TRY400 - a traceback quotes the document
+        buried = Bury(Broken(f"the ledger does not take its end: {error}"))
+    try:
+        return buried, await told(lambda: here.ledger.settle(job, call, buried))
+    except Exception:
+        fate = Fate.AGAIN if call is None else Fate.UNCERTAIN
+        await told(lambda: here.ledger.hand_back(job, None, fate))
+        raise
 
 
 def place_of(error: Exception) -> str:
@@ -244,11 +264,12 @@ async def document(self: Task[Any, Any], job_id: str, generation: int) -> str:
         if job is None:
             return "overtaken"
         verdict, call = await attempt(job, here)
-        ours = await told(lambda: here.ledger.settle(job, call, verdict))
+        verdict, ours = await settled(job, call, verdict, here)
     except ClaimLost:
         return "overtaken"
     except Exception as error:  # noqa: BLE001 - without the ledger's word the message must not be lost
-        log.warning("ledger.unavailable", job=job_id, error=str(error))
+        event = "ledger.unavailable" if isinstance(error, LedgerUnavailable) else "ledger.refused"
+        log.warning(event, job=job_id, error=str(error))
         raise await retry(self, job_id, generation, LEDGER_WAIT_S) from None
     if call is not None:
         here.spool.done(call.id)

@@ -54,6 +54,23 @@ def is_asked(mill: Mill, job_id: str, number: int) -> bool:
     return len(states) == number and states[-1] is CallState.SENT and mill.in_flight() > 0
 
 
+def refuse(mill: Mill, table: str, state: str) -> None:
+    """From now on the ledger lets no row of the table come into this state, however often it is asked."""
+    body = "BEGIN SELECT RAISE(ABORT, 'refused for a test'); END"
+    change_ledger(mill, f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} WHEN NEW.state = '{state}' {body}")
+
+
+def accept(mill: Mill) -> None:
+    """Undo `refuse`."""
+    change_ledger(mill, "DROP TRIGGER refuse")
+
+
+def change_ledger(mill: Mill, statement: str) -> None:
+    with sqlite3.connect(mill.home / "ledger.sqlite3") as connection:
+        connection.execute(statement)
+    connection.close()
+
+
 def call_states(mill: Mill, job_id: str) -> list[CallState]:
     told = story(mill.producer.database, job_id)
     return [call.state for call in told.calls] if told else []
@@ -165,6 +182,40 @@ def test_a_broker_that_forgets_everything_loses_nothing(mill: Mill) -> None:
     mill.until(lambda: mill.unfinished(receipt) + mill.unfinished(later) == 0, "every job has ended")
     for submission in (receipt, later):
         assert {result.state for result in mill.finish(submission)} == {JobState.DONE}
+    assert set(charged(mill).values()) == {1}
+
+
+def test_an_end_that_the_ledger_never_takes_is_a_dead_letter_with_its_answer(mill: Mill) -> None:
+    refuse(mill, "jobs", "done")
+    mill.start_worker()
+    receipt = mill.submit(slow(2, 0.1))
+    dead, _ = mill.finish(receipt)
+    assert mill.states(receipt) == {JobState.DEAD: 2}
+    assert dead.fault
+    assert dead.fault.kind == "Broken"
+    told = story(mill.producer.database, dead.job_id)
+    assert told
+    (call,) = told.calls
+    assert (call.state, bool(call.text)) == (CallState.ANSWERED, True)
+    assert dead.spent.cost_nanousd > 0
+    assert sorted(charged(mill).values()) == [1, 1]
+    assert "job.unsettled" in mill.log(1).read_text()
+    mill.stop_workers()
+    assert not list((mill.home / "spool").iterdir()), "the ledger has the answers"
+
+
+def test_an_answer_that_the_ledger_does_not_take_stays_on_disk_and_is_not_asked_for_again(mill: Mill) -> None:
+    refuse(mill, "calls", "answered")
+    worker = mill.start_worker()
+    receipt = mill.submit(slow(1, 0.1))
+    mill.finish(receipt)
+    assert mill.states(receipt) == {JobState.UNCERTAIN: 1}
+    worker.terminate()
+    worker.wait()
+    assert answers_kept(mill) == 1
+    accept(mill)
+    mill.start_worker()
+    mill.until(lambda: mill.states(receipt) == {JobState.DONE: 1}, "what is on disk is settled")
     assert set(charged(mill).values()) == {1}
 
 
