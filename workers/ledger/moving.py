@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete
 
@@ -166,72 +166,70 @@ def settle(
 ) -> set[str]:
     """Record the calls' ends and move the jobs. Returns the tokens of the jobs that were moved by these."""
     _end_calls(connection, [each.call for each in settlements], at, tally)
-    done, delayed, parked, buried = [], [], [], []
-    events, again = {}, {}
-    for each in settlements:
-        job, verdict = each.job, each.verdict
-        row: dict[str, Any] = {"id": job.id, "token": job.token, "at": at}
-        match verdict:
-            case Done(output):
-                done.append({**row, "generation": job.generation, "output": storable(output)})
-                events[job.token] = event_row(job.id, at, "done", job.attempt, job.generation)
-            case RetryIn(seconds, fault, counts):
-                delayed.append(
-                    {
-                        **row,
-                        "attempt": job.attempt + counts,
-                        "throttles": job.throttles + (not counts and not fault.put_off),
-                        "tried_since": None if fault.put_off else job.tried_since,  # then the deadline does not run
-                        "faults": faults_with(fault, job),
-                        "not_before": at + timedelta(seconds=seconds),
-                        **fault_columns(fault),
-                    }
-                )
-                events[job.token] = event_row(
-                    job.id,
-                    at,
-                    "delayed",
-                    job.attempt,
-                    job.generation,
-                    seconds=seconds,
-                    counts=counts,
-                    **fault_columns(fault),
-                )
-            case Park(seconds, fault):
-                parked.append(
-                    {
-                        **row,
-                        "throttles": job.throttles + isinstance(fault, Throttled),
-                        "faults": faults_with(fault, job),
-                        **fault_columns(fault),
-                    }
-                )
-                if isinstance(fault, OverBudget) and fault.kind in job.faults:
-                    again[job.token] = {"id": job.id, "generation": job.generation}
-                    continue
-                events[job.token] = event_row(
-                    job.id, at, "parked", job.attempt, job.generation, seconds=seconds, **fault_columns(fault)
-                )
-            case Bury(fault):
-                buried.append({**row, **fault_columns(fault)})
-                events[job.token] = event_row(job.id, at, "buried", job.attempt, job.generation, **fault_columns(fault))
+    moves = [_move_of(each.job, each.verdict, at) for each in settlements]
     moved: set[str] = set()
     before: set[str] = set()
-    for statement, step, rows in (
-        (steps.SETTLE, Step.SETTLE, done),
-        (steps.DELAY, Step.DELAY, delayed),
-        (steps.PARK, Step.PARK, parked),
-        (steps.BURY, Step.BURY, buried),
-    ):
+    for step, statement in _SETTLING.items():
+        rows = [move.row for move in moves if move.step is step]
         now = {token for (token,) in statement.run(connection, rows)}
         moved |= now
         state = steps.target(step).value
         left = [{"id": row["id"], "token": row["token"], "state": state} for row in rows if row["token"] not in now]
         before |= {token for (token,) in steps.FIND_MOVED.run(connection, left)}
-    tell(connection, [event for token, event in events.items() if token in moved])
+    made = {move.row["token"]: move for move in moves if move.row["token"] in moved}.values()
+    tell(connection, [move.event for move in made if not move.is_known])
     # A job looks again each minute whether there is money for it: its story need not say so each time.
-    steps.UNTELL_CLAIM.run(connection, [row for token, row in again.items() if token in moved])
+    steps.UNTELL_CLAIM.run(
+        connection, [{"id": move.row["id"], "generation": move.event["generation"]} for move in made if move.is_known]
+    )
     return moved | before
+
+
+class _Move(NamedTuple):
+    """What a verdict does to its job."""
+
+    step: Step
+    row: dict[str, Any]
+    event: dict[str, Any]
+    is_known: bool = False
+    """Whether its story says so already."""
+
+
+_SETTLING = {
+    Step.SETTLE: steps.SETTLE,
+    Step.DELAY: steps.DELAY,
+    Step.PARK: steps.PARK,
+    Step.BURY: steps.BURY,
+}
+
+
+def _move_of(job: Job, verdict: Verdict, at: datetime) -> _Move:
+    row: dict[str, Any] = {"id": job.id, "token": job.token, "at": at}
+    place = job.attempt, job.generation
+    match verdict:
+        case Done(output):
+            row |= {"generation": job.generation, "output": storable(output)}
+            return _Move(Step.SETTLE, row, event_row(job.id, at, "done", *place))
+        case RetryIn(seconds, fault, counts):
+            said = fault_columns(fault)
+            row |= {
+                "attempt": job.attempt + counts,
+                "throttles": job.throttles + (not counts and not fault.put_off),
+                "tried_since": None if fault.put_off else job.tried_since,  # then the deadline does not run
+                "faults": faults_with(fault, job),
+                "not_before": at + timedelta(seconds=seconds),
+            }
+            event = event_row(job.id, at, "delayed", *place, seconds=seconds, counts=counts, **said)
+            return _Move(Step.DELAY, row | said, event)
+        case Park(seconds, fault):
+            said = fault_columns(fault)
+            row |= {"throttles": job.throttles + isinstance(fault, Throttled), "faults": faults_with(fault, job)}
+            event = event_row(job.id, at, "parked", *place, seconds=seconds, **said)
+            is_known = isinstance(fault, OverBudget) and fault.kind in job.faults
+            return _Move(Step.PARK, row | said, event, is_known)
+        case Bury(fault):
+            said = fault_columns(fault)
+            return _Move(Step.BURY, row | said, event_row(job.id, at, "buried", *place, **said))
 
 
 def hand_back(connection: Connection, returns: Sequence[Return], *, at: datetime, tally: Tally | None = None) -> None:
