@@ -18,7 +18,7 @@ for n = 1, #KEYS / 2 do
     if fault == '' then
       redis.call('DEL', key)
     elseif tonumber(ends) > now then
-      redis.call('HSET', key, 'until', string.format('%.3f', now))
+      redis.call('HSET', key, 'until', string.format('%.3f', math.floor(now * 1000) / 1000)) -- not after now
     end
   elseif ARGV[1] == 'tried' and ends and ends ~= '' and tonumber(ends) <= now - ARGV[2] then
     done = true
