@@ -57,7 +57,8 @@ def judge_stopped(*, sent: bool, on_crash: Literal["hold", "retry"]) -> Fate:
 def is_culprit(deaths: int, died_lately: int) -> bool:
     """Whether so many deaths of a job's workers speak against the job.
 
-    Where most of the workers that died lately died without it, something else kills them, and the job was in the way.
+    Where a third of the workers that died lately died without it, something else may kill them, and the job was in the
+    way: of ten jobs that a worker takes with it, one is soon there when the next two are killed.
     """
     others = max(0, died_lately - deaths)
-    return deaths >= DEAD_AFTER and (deaths > others or deaths >= DEAD_ANYWAY)
+    return deaths >= DEAD_AFTER and (deaths > 2 * others or deaths >= DEAD_ANYWAY)
