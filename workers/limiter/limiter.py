@@ -233,7 +233,8 @@ class Limiter:
             return None
         asking = self._loop.run_in_executor(self._thread, self._answer, word)
         try:
-            said = await asyncio.wait_for(asyncio.shield(asking), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):  # `wait_for` would lose a cancellation that meets the answer
+                said = await asyncio.shield(asking)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker, calls do not wait for it
             self._away_until = self._loop.time() + AWAY_S
             asking.add_done_callback(_look_away)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -21,6 +23,7 @@ from tasks.rules.limiting import Amounts, Pace
 from tests.values import HAIKU, SONNET, catalogue
 from workers.limiter import Limiter, LimitStatus, Slots, read_limits
 from workers.limiter.account import SHARE_LASTS_S
+from workers.limiter.bucket import Word
 from workers.limiter.limiter import REPORT_S
 from workers.transport import LaneLimits, install
 
@@ -164,6 +167,33 @@ async def test_one_that_is_cancelled_while_it_waits_holds_nothing(fleet: Fleet) 
         await asyncio.gather(*waiting, return_exceptions=True)
         admitted = sum(not task.cancelled() and task.exception() is None for task in waiting)
         await until(lambda: fleet.status().used.requests <= admitted)
+
+
+class Held(Executor):
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.answer: Future[Any] = Future()
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        return self.answer
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_cancellation_that_meets_the_answer_is_not_lost(fleet: Fleet, steps: int) -> None:
+    """Else a worker that stops at that moment would wait for ever."""
+    async with fleet.limiter("a", 60, WHOLE) as limiter:
+        thread, held = limiter._thread, Held()
+        limiter._thread = held  # type: ignore[assignment]
+        asking = asyncio.create_task(limiter._ask(Word("bucket", "a")))
+        await asyncio.sleep(0)
+        limiter._thread = thread
+        held.answer.set_result(None)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if asking.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await asking
 
 
 async def test_generous_limits_cost_next_to_nothing(fleet: Fleet) -> None:
