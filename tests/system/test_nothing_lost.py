@@ -22,6 +22,7 @@ from tasks.model.job import JobState
 from tests.system.mill import Mill
 from workers.ledger import story
 from workers.mirror import QUEUE
+from workers.producer import Receipt
 from workers.transport import Pauses
 
 pytestmark = pytest.mark.timeout(120)
@@ -86,14 +87,20 @@ def locked_ledger(mill: Mill) -> Iterator[None]:
     connection.close()
 
 
-def test_an_answer_that_reached_the_machine_is_not_asked_for_again(mill: Mill) -> None:
+def leave_answers(mill: Mill, count: int) -> Receipt:
+    """A worker dies with all its answers on disk and none of them in the ledger."""
     worker = mill.start_worker()
-    receipt = mill.submit(slow(20))
-    mill.until(lambda: mill.in_flight() == 20, "all calls are under way")
+    receipt = mill.submit(slow(count))
+    mill.until(lambda: mill.in_flight() == count, "all calls are under way")
     with locked_ledger(mill):
-        mill.until(lambda: answers_kept(mill) == 20, "all answers are on disk")
+        mill.until(lambda: answers_kept(mill) == count, "all answers are on disk")
         worker.kill()
         worker.wait()
+    return receipt
+
+
+def test_an_answer_that_reached_the_machine_is_not_asked_for_again(mill: Mill) -> None:
+    receipt = leave_answers(mill, 20)
     mill.start_worker()
     assert Counter(result.state for result in mill.finish(receipt)) == {JobState.DONE: 20}
     assert set(charged(mill).values()) == {1}
@@ -107,13 +114,7 @@ def test_answers_in_another_format_are_put_aside_whole_and_settled_once_they_can
     tmp_path: Path, on_crash: str
 ) -> None:
     with Mill(tmp_path, settings={"on_crash": on_crash}) as mill:
-        worker = mill.start_worker()
-        receipt = mill.submit(slow(3))
-        mill.until(lambda: mill.in_flight() == 3, "all calls are under way")
-        with locked_ledger(mill):
-            mill.until(lambda: answers_kept(mill) == 3, "all answers are on disk")
-            worker.kill()
-            worker.wait()
+        receipt = leave_answers(mill, 3)
         (file,) = (mill.home / "spool").glob("*.spool")
         content = file.read_bytes()
         file.write_bytes(content.replace(b"\n[1,", b"\n[2,", 2))

@@ -30,7 +30,7 @@ class Retiring:
         """The day on which a model is to retire, or has; None where none is set, or nobody could be asked."""
         if time.monotonic() >= self._ask_at.get(model, 0.0):
             try:
-                info = await self._client.models.retrieve(model, timeout=TIMEOUT_S)
+                info: object = await self._client.models.retrieve(model, timeout=TIMEOUT_S)
             except WIRE_ERRORS as error:
                 log.warning("retirement.unknown", model=model, error=fault_of(error).kind)
                 self._ask_at[model] = time.monotonic() + ASK_AGAIN_S
@@ -40,7 +40,9 @@ class Retiring:
         return self._told.get(model)
 
 
-def _day_of(info: anthropic.types.ModelInfo) -> date | None:
-    if info.retires_at is not None:
-        return info.retires_at.astimezone(UTC).date()
-    return datetime.now(UTC).date() if info.lifecycle == "retired" else None
+def _day_of(info: object) -> date | None:
+    """The day in a model's description, which the SDK does not check: a gateway may say anything."""
+    retires_at, lifecycle = (getattr(info, name, None) for name in ("retires_at", "lifecycle"))
+    if isinstance(retires_at, datetime):
+        return retires_at.astimezone(UTC).date()
+    return datetime.now(UTC).date() if lifecycle == "retired" else None

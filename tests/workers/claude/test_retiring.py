@@ -17,16 +17,18 @@ MODEL = {"type": "model", "id": "claude-9", "display_name": "Claude 9", "created
 
 
 @asynccontextmanager
-async def far_side(status: int, **said: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def far_side(
+    status: int, *, kind: str = "application/json", body: str = "", **said: str
+) -> AsyncIterator[tuple[str, list[str]]]:
     """Address of a server that says the same of every model, and what it was asked."""
     asked: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         asked.append(head.split()[1])
-        body = json.dumps({**MODEL, **said}).encode()
-        writer.write(b"HTTP/1.1 %d x\r\nContent-Type: application/json\r\n" % status)
-        writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        content = (body or json.dumps({**MODEL, **said})).encode()
+        writer.write(b"HTTP/1.1 %d x\r\nContent-Type: %b\r\n" % (status, kind.encode()))
+        writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
         await writer.drain()
         writer.close()
 
@@ -60,6 +62,21 @@ async def test_who_cannot_be_asked_is_not_asked_again_at_once() -> None:
     async with far_side(500) as (url, asked), client_of(url) as claude:
         assert [await claude.retires_on("claude-9") for _ in range(3)] == [None] * 3
         assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", "<html>a login page</html>"),
+        ("application/json", '{"id": "claude-9", "object": "model", "owned_by": "somebody"}'),
+        ("application/json", '{"lifecycle": "deprecated", "retires_at": "soon"}'),
+        ("application/json", "[]"),
+    ],
+)
+async def test_a_gateway_that_says_something_else_says_nothing_of_it(kind: str, body: str) -> None:
+    """Else the day's total and every alert would fail with it."""
+    async with far_side(200, kind=kind, body=body) as (url, _), client_of(url) as claude:
+        assert await claude.retires_on("claude-9") is None
 
 
 async def test_the_simulator_is_asked_like_claude() -> None:

@@ -326,13 +326,19 @@ def test_of_two_claims_by_the_same_process_the_later_one_may_send(database: Data
     assert [line.id for line in tell(database, added.job_id).calls] == [requests[1].call.id]
 
 
-def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: Database, worker: Worker) -> None:
-    _, (added,) = submit(database, ["a"])
+def given_up(database: Database, worker: Worker) -> tuple[str, Job, Call, str]:
+    """A submission's job that is to be asked again, its worker given up with the call under way; the call's shell."""
+    submission_id, (added,) = submit(database, ["a"])
     job = worker.must_claim(added.job_id)
     call, shell = call_of(job)
     worker.send(Sending(job.token, call, ROUTE, shell))
-    other = Worker(database, "worker-b")
     worker.die(job, Fate.AGAIN, sent=True)
+    return submission_id, job, call, shell
+
+
+def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: Database, worker: Worker) -> None:
+    _, job, call, shell = given_up(database, worker)
+    other = Worker(database, "worker-b")
     taken = other.must_claim(job.id)
     second, _ = call_of(taken)
     other.send(Sending(taken.token, second, ROUTE, shell))
@@ -347,11 +353,7 @@ def test_the_first_right_answer_wins_and_every_paid_call_is_recorded(database: D
 def test_a_right_answer_ends_a_job_that_has_moved_on_to_another_try(
     database: Database, worker: Worker, state: JobState
 ) -> None:
-    submission_id, (added,) = submit(database, ["a"])
-    job = worker.must_claim(added.job_id)
-    call, shell = call_of(job)
-    worker.send(Sending(job.token, call, ROUTE, shell))
-    worker.die(job, Fate.AGAIN, sent=True)
+    submission_id, job, call, shell = given_up(database, worker)
     other = Worker(database, "worker-b")
     taken = other.must_claim(job.id)
     other.settle(
@@ -379,11 +381,7 @@ def test_a_right_answer_ends_a_job_that_has_moved_on_to_another_try(
 
 @pytest.mark.parametrize("end", ["cancelled", "dead", "discarded", "changed"])
 def test_a_late_answer_brings_nothing_back_that_has_ended(database: Database, worker: Worker, end: str) -> None:
-    _, (added,) = submit(database, ["a"])
-    job = worker.must_claim(added.job_id)
-    call, shell = call_of(job)
-    worker.send(Sending(job.token, call, ROUTE, shell))
-    worker.die(job, Fate.AGAIN, sent=True)
+    _, job, call, _ = given_up(database, worker)
     other = Worker(database, "worker-b")
     if end == "cancelled":
         cancel_jobs(database, [job.id])
